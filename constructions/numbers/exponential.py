@@ -1,0 +1,354 @@
+"""The exponential field Frac(Q[e^q : q ∈ Q]), where the outputs of one softmax layer live.
+
+Elements are fractions of sums ``Σ c_k e^{q_k}`` with rational c_k and q_k. By Lindemann-Weierstrass the e^{q_k} for
+distinct rational q_k are linearly independent over Q: a sum is zero exactly when all merged coefficients are, so
+equality is decidable, and so is the sign (refine an enclosure until it excludes zero, which ends because zero was
+ruled out first). Source: THEORY section 0, "Numbers".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import TypeAlias
+
+import flint
+from flint import arb, fmpq
+
+from constructions.numbers.matrix import FieldError, Matrix, PiecewiseLinear, require_chain, require_same_shape
+from constructions.numbers.rational import RationalLike, RationalMatrix, rational
+from constructions.verdict import Undecided
+
+SIGN_PRECISION_CAP = 1 << 20
+"""Bits of working precision past which a sign is given up (never reached by numbers of a human size)."""
+
+
+def midpoint(ball: arb) -> fmpq:
+    """The midpoint of a ball, exactly (a guess at the value, not a bound)."""
+    mantissa, exponent = ball.mid().man_exp()
+    power = fmpq(2) ** abs(int(exponent))
+    return fmpq(mantissa) * power if exponent >= 0 else fmpq(mantissa) / power
+
+
+class ExpSum:
+    """An element ``Σ c_k e^{q_k}`` of the exponential ring, stored as {q_k: c_k} without zero coefficients.
+
+    >>> e = ExpSum.exp(1)
+    >>> (e + 1) * (e - 1) == ExpSum.exp(2) - 1
+    True
+    >>> (e - 3).sign()
+    -1
+    """
+
+    __slots__ = ("terms",)
+
+    def __init__(self, terms: Mapping[fmpq, fmpq]) -> None:
+        self.terms: dict[fmpq, fmpq] = {q: c for q, c in terms.items() if c != 0}
+
+    @classmethod
+    def of(cls, value: RationalLike | ExpSum) -> ExpSum:
+        return value if isinstance(value, ExpSum) else cls({fmpq(0): rational(value)})
+
+    @classmethod
+    def exp(cls, exponent: RationalLike) -> ExpSum:
+        """The element e^exponent, for a rational exponent."""
+        return cls({rational(exponent): fmpq(1)})
+
+    @classmethod
+    def weighted(cls, coefficients: Sequence[fmpq], exponents: Sequence[fmpq]) -> ExpSum:
+        """``Σ coefficients[k] e^{exponents[k]}``, equal exponents merged."""
+        terms: dict[fmpq, fmpq] = {}
+        for c, q in zip(coefficients, exponents, strict=True):
+            terms[q] = terms[q] + c if q in terms else c
+        return cls(terms)
+
+    def __add__(self, other: ExpSum | RationalLike) -> ExpSum:
+        terms = dict(self.terms)
+        for q, c in ExpSum.of(other).terms.items():
+            terms[q] = terms[q] + c if q in terms else c
+        return ExpSum(terms)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> ExpSum:
+        return ExpSum({q: -c for q, c in self.terms.items()})
+
+    def __sub__(self, other: ExpSum | RationalLike) -> ExpSum:
+        return self + (-ExpSum.of(other))
+
+    def __mul__(self, other: ExpSum | RationalLike) -> ExpSum:
+        right = ExpSum.of(other).terms
+        terms: dict[fmpq, fmpq] = {}
+        for q, c in self.terms.items():
+            for r, b in right.items():
+                s = q + r
+                terms[s] = terms[s] + c * b if s in terms else c * b
+        return ExpSum(terms)
+
+    __rmul__ = __mul__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ExpSum) and self.terms == other.terms
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.terms.items()))
+
+    def __repr__(self) -> str:
+        return " + ".join(f"{c}*e^({q})" for q, c in sorted(self.terms.items())) or "0"
+
+    @property
+    def is_zero(self) -> bool:
+        return not self.terms
+
+    def as_rational(self) -> fmpq | None:
+        """The rational value, or None when the element is not rational."""
+        if self.is_zero:
+            return fmpq(0)
+        return self.terms[fmpq(0)] if len(self.terms) == 1 and fmpq(0) in self.terms else None
+
+    def enclosure(self) -> arb:
+        """A ball that contains the value, at flint's current precision."""
+        return sum((arb(c) * arb(q).exp() for q, c in self.terms.items()), arb(0))
+
+    def approximate(self, reference: fmpq, bits: int) -> fmpq:
+        """``self · e^{−reference}`` as a nearby rational with denominator 2^bits: a guess for searches, not a bound."""
+        with flint.ctx.workprec(bits + 64):
+            value = midpoint(ExpSum({q - reference: c for q, c in self.terms.items()}).enclosure())
+        power = fmpq(2) ** bits
+        return fmpq((value * power).floor()) / power
+
+    def sign(self) -> int:
+        """-1, 0 or 1, exactly. Raises Undecided only past :data:`SIGN_PRECISION_CAP` bits."""
+        if self.is_zero:
+            return 0
+        positive = [c > 0 for c in self.terms.values()]
+        if all(positive):
+            return 1
+        if not any(positive):
+            return -1
+        largest = max(self.terms)
+        scaled = ExpSum({q - largest: c for q, c in self.terms.items()})
+        precision = 64
+        while precision <= SIGN_PRECISION_CAP:
+            with flint.ctx.workprec(precision):
+                ball = scaled.enclosure()
+                if ball > 0:
+                    return 1
+                if ball < 0:
+                    return -1
+            precision *= 2
+        raise Undecided(f"the sign of an exponential sum of {len(self.terms)} terms needs more than {SIGN_PRECISION_CAP} bits")
+
+
+ExpLike: TypeAlias = "RationalLike | ExpSum | ExpFraction"
+
+
+class ExpFraction:
+    """An element of Frac(E): numerator over a positive denominator.
+
+    >>> third = ExpFraction(ExpSum.exp(1), ExpSum.exp(1) * 3)
+    >>> third == ExpFraction.of("1/3"), third < ExpFraction.of("1/2")
+    (True, True)
+    """
+
+    __slots__ = ("denominator", "numerator")
+
+    def __init__(self, numerator: ExpSum, denominator: ExpSum | None = None) -> None:
+        if denominator is None:
+            denominator = ExpSum.of(1)
+        sign = denominator.sign()
+        if sign == 0:
+            raise ZeroDivisionError("an exponential fraction with denominator zero")
+        self.numerator = numerator if sign > 0 else -numerator
+        self.denominator = denominator if sign > 0 else -denominator
+
+    @classmethod
+    def of(cls, value: ExpLike) -> ExpFraction:
+        return value if isinstance(value, ExpFraction) else cls(ExpSum.of(value))
+
+    def __add__(self, other: ExpLike) -> ExpFraction:
+        right = ExpFraction.of(other)
+        if self.denominator == right.denominator:
+            return ExpFraction(self.numerator + right.numerator, self.denominator)
+        return ExpFraction(
+            self.numerator * right.denominator + right.numerator * self.denominator,
+            self.denominator * right.denominator,
+        )
+
+    __radd__ = __add__
+
+    def __neg__(self) -> ExpFraction:
+        return ExpFraction(-self.numerator, self.denominator)
+
+    def __sub__(self, other: ExpLike) -> ExpFraction:
+        return self + (-ExpFraction.of(other))
+
+    def __rsub__(self, other: ExpLike) -> ExpFraction:
+        return -self + other
+
+    def __mul__(self, other: ExpLike) -> ExpFraction:
+        if not isinstance(other, (ExpFraction, ExpSum)):
+            return ExpFraction(self.numerator * other, self.denominator)
+        right = ExpFraction.of(other)
+        return ExpFraction(self.numerator * right.numerator, self.denominator * right.denominator)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: ExpLike) -> ExpFraction:
+        right = ExpFraction.of(other)
+        return ExpFraction(self.numerator * right.denominator, self.denominator * right.numerator)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ExpFraction):
+            return NotImplemented
+        if self.denominator == other.denominator:
+            return self.numerator == other.numerator
+        return self.numerator * other.denominator == other.numerator * self.denominator
+
+    __hash__ = None  # type: ignore[assignment]  # equal fractions have many representations
+
+    def __lt__(self, other: ExpLike) -> bool:
+        return (self - other).sign() < 0
+
+    def __gt__(self, other: ExpLike) -> bool:
+        return (self - other).sign() > 0
+
+    def __repr__(self) -> str:
+        return f"({self.numerator}) / ({self.denominator})"
+
+    def sign(self) -> int:
+        """-1, 0 or 1, exactly."""
+        return self.numerator.sign()
+
+    def as_rational(self) -> fmpq | None:
+        """The rational value, or None when the element is not rational."""
+        exponents = self.denominator.terms
+        q = next(iter(exponents))
+        ratio = self.numerator.terms.get(q, fmpq(0)) / exponents[q]
+        return ratio if self.numerator == self.denominator * ratio else None
+
+    def enclosure(self) -> arb:
+        """A ball that contains the value, at flint's current precision."""
+        largest = max(self.denominator.terms)
+        shift = ExpSum.exp(-largest)
+        return (self.numerator * shift).enclosure() / (self.denominator * shift).enclosure()
+
+
+class ExpMatrix(Matrix):
+    """A matrix over Frac(E)."""
+
+    __slots__ = ("entries", "width")
+
+    def __init__(self, entries: Sequence[Sequence[ExpFraction]], width: int) -> None:
+        self.entries = [list(row) for row in entries]
+        self.width = width
+
+    @classmethod
+    def embed(cls, matrix: RationalMatrix) -> ExpMatrix:
+        return cls([[ExpFraction.of(x) for x in row] for row in matrix.rows()], matrix.shape[1])
+
+    @classmethod
+    def softmax_of(cls, scores: RationalMatrix, visible: Callable[[int], int] | None = None) -> ExpMatrix:
+        """Column j is e^{score}/Σ over its first ``visible(j)`` rows (all rows when None), zero below."""
+        rows, width = scores.shape
+        columns: list[list[ExpFraction]] = []
+        for j in range(width):
+            seen = rows if visible is None else visible(j)
+            column = scores.column(j)[:seen]
+            mass = ExpSum.weighted([fmpq(1)] * seen, column)
+            weights = [ExpFraction(ExpSum.exp(score), mass) for score in column]
+            columns.append(weights + [ExpFraction(ExpSum({}), mass)] * (rows - seen))
+        return cls([[columns[j][i] for j in range(width)] for i in range(rows)], width)
+
+    def as_rational(self) -> RationalMatrix | None:
+        """The same matrix over Q, or None when an entry is not rational."""
+        values = [[x.as_rational() for x in row] for row in self.entries]
+        known = [[x for x in row if x is not None] for row in values]
+        if any(len(row) != self.width for row in known):
+            return None
+        return RationalMatrix.of(known, columns=self.width)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.entries), self.width
+
+    def __getitem__(self, position: tuple[int, int]) -> ExpFraction:
+        return self.entries[position[0]][position[1]]
+
+    def column(self, j: int) -> list[ExpFraction]:
+        return [row[j] for row in self.entries]
+
+    def __matmul__(self, other: Matrix) -> Matrix:
+        require_chain(self.shape, other.shape)
+        if isinstance(other, RationalMatrix):
+            other = ExpMatrix.embed(other)
+        if not isinstance(other, ExpMatrix):
+            return type(other).embed(self) @ other  # type: ignore[attr-defined,no-any-return]
+        zero = ExpFraction(ExpSum({}))
+        rows = []
+        for left in self.entries:
+            row = []
+            for j in range(other.width):
+                products = [x * other.entries[k][j] for k, x in enumerate(left) if not x.numerator.is_zero]
+                row.append(reduce(ExpFraction.__add__, products) if products else zero)
+            rows.append(row)
+        return ExpMatrix(rows, other.width)
+
+    def __add__(self, other: Matrix) -> Matrix:
+        require_same_shape("sum", self.shape, other.shape)
+        if isinstance(other, RationalMatrix):
+            other = ExpMatrix.embed(other)
+        if not isinstance(other, ExpMatrix):
+            return other + self
+        pairs = zip(self.entries, other.entries, strict=True)
+        return ExpMatrix([[a + b for a, b in zip(left, right, strict=True)] for left, right in pairs], self.width)
+
+    @property
+    def T(self) -> ExpMatrix:
+        return ExpMatrix([[row[j] for row in self.entries] for j in range(self.width)], len(self.entries))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, RationalMatrix):
+            other = ExpMatrix.embed(other)
+        return isinstance(other, ExpMatrix) and self.shape == other.shape and self.entries == other.entries
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def columns(self, start: int, stop: int) -> ExpMatrix:
+        return ExpMatrix([row[start:stop] for row in self.entries], stop - start)
+
+    def softmax(self, visible: Callable[[int], int] | None = None) -> ExpMatrix:
+        """Softmax of rational entries; FieldError when an entry is not rational."""
+        scores = self.as_rational()
+        if scores is None:
+            raise FieldError(
+                "softmax of scores that are not rational leaves the exponential field Frac(Q[e^q]); "
+                "evaluate with balls (BallMatrix) instead"
+            )
+        return ExpMatrix.softmax_of(scores, visible)
+
+    def hardmax(self, visible: Callable[[int], int] | None = None) -> RationalMatrix:
+        rows, width = self.shape
+        result = [[fmpq(0)] * width for _ in range(rows)]
+        for j in range(width):
+            column = self.column(j)[: rows if visible is None else visible(j)]
+            largest = reduce(lambda a, b: b if a < b else a, column)
+            winners = [i for i, x in enumerate(column) if x == largest]
+            for i in winners:
+                result[i][j] = fmpq(1, len(winners))
+        return RationalMatrix.of(result, columns=width)
+
+    def relu(self) -> ExpMatrix:
+        zero = ExpFraction(ExpSum({}))
+        return ExpMatrix([[x if x.sign() > 0 else zero for x in row] for row in self.entries], self.width)
+
+    def apply_units(self, units: Sequence[PiecewiseLinear]) -> ExpMatrix:
+        def apply(unit: PiecewiseLinear, t: ExpFraction) -> ExpFraction:
+            piece = unit.pieces[0]
+            for candidate in unit.pieces[1:]:
+                if candidate.start is not None and not t < candidate.start:
+                    piece = candidate
+            return t * piece.slope + piece.intercept
+
+        rows = [[apply(unit, x) for x in row] for unit, row in zip(units, self.entries, strict=True)]
+        return ExpMatrix(rows, self.width)

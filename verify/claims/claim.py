@@ -1,0 +1,64 @@
+"""What a claim is: a statement with its source, the cases in which it is checked, and what was found on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from constructions.verdict import Evidence, Verdict
+from verify.certificate import Certificate
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an audit run may choose: the seed of all random instances, and whether to run many more of them."""
+
+    seed: int = 0
+    thorough: bool = False
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One checked case. ``measured`` holds sampled numbers that stand beside the proof (JSON values); they prove nothing."""
+
+    verdict: Verdict
+    evidence: Evidence
+    summary: str
+    certificate: Certificate | None = None
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A named instance and the function that checks it."""
+
+    name: str
+    check: Callable[[], CaseResult]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that the paper states otherwise, or not at all, and the case that witnesses it."""
+
+    text: str
+    case: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim as an object: the registry, the audit, the docs and the test ids are made from these.
+
+    ``cases(settings)`` lists the instances; ``scope`` says in one line what a proved case proves. ``expected`` is the verdict
+    of an audit that finds everything as claimed.
+    """
+
+    slug: str
+    title: str
+    statement: str
+    source: str
+    scope: str
+    cases: Callable[[Settings], list[Case]]
+    expected: Verdict = Verdict.PROVED
+    depends: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()

@@ -15,7 +15,7 @@ import sys
 import time
 
 import numpy as np
-import z3
+import z3  # type: ignore[import-untyped]  # has no annotations
 from flint import fmpq, fmpq_mat, fmpz_mat
 
 from constructions.numbers.linear import Feasible, feasible

@@ -80,7 +80,7 @@ class Dataset:
         if model.width != self.width:
             raise ValueError(f"data: the model has width {model.width}, the examples have {self.width} rows")
         for i, example in enumerate(self.examples):
-            d, m = example.X.shape
+            m = example.X.shape[1]
             seen = example.X
             if model.E is not None:
                 positions = model.E.shape[1]
@@ -91,7 +91,7 @@ class Dataset:
                     )
                 if m != self.examples[0].X.shape[1]:
                     raise ValueError(
-                        f"example {i}: with an embedding E the prompt length is fixed, so all examples need the same number "
+                        f"example {i}: an embedding E fixes the prompt length, so all examples need the same number "
                         f"of tokens; expected {self.examples[0].X.shape[1]} as in example 0, found {m}"
                     )
                 seen = RationalMatrix(example.X.mat + model.E.columns(positions - m, positions).mat)

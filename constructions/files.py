@@ -171,7 +171,9 @@ def _load(path: str | os.PathLike[str], expected_format: str) -> _Node:
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{file}: expected UTF-8 text, found the byte {error.object[error.start]:#04x} at {error.start}") from None
+        raise InputError(
+            f"{file}: expected UTF-8 text, found the byte {error.object[error.start]:#04x} at {error.start}"
+        ) from None
     try:
         value = json.loads(
             text,
@@ -181,9 +183,13 @@ def _load(path: str | os.PathLike[str], expected_format: str) -> _Node:
             object_pairs_hook=_unique_keys,
         )
     except json.JSONDecodeError as error:
-        raise InputError(f"{file}: expected JSON, found an error at line {error.lineno}, column {error.colno}: {error.msg}") from None
+        raise InputError(
+            f"{file}: expected JSON, found an error at line {error.lineno}, column {error.colno}: {error.msg}"
+        ) from None
     except RecursionError:
-        raise InputError(f"{file}: expected JSON nested a few levels deep, found deeper nesting than can be read") from None
+        raise InputError(
+            f"{file}: expected JSON nested a few levels deep, found deeper nesting than can be read"
+        ) from None
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
     node = _Node(file, "", value)
@@ -280,7 +286,8 @@ def read_data(path: str | os.PathLike[str]) -> Dataset:
 
 @dataclass(frozen=True)
 class PromptBox:
-    """A prompt: rational centre ``P`` (d×m_p) and the radius of a box (entry by entry) that contains the exact prompt."""
+    """A prompt: rational centre ``P`` (d×m_p) and the radius of a box (entry by entry) that contains the exact
+    prompt."""
 
     P: RationalMatrix
     radius: fmpq
@@ -313,7 +320,8 @@ def model_json(model: Transformer) -> dict[str, Any]:
     layers = []
     for layer in model.layers:
         heads = [
-            {name: _rows_json(getattr(head, name)) for name in ("W_q", "W_k", "W_v", "W_o")} | {"b_q": _vector_json(head.b_q)}
+            {name: _rows_json(getattr(head, name)) for name in ("W_q", "W_k", "W_v", "W_o")}
+            | {"b_q": _vector_json(head.b_q)}
             for head in layer.attention.heads
         ]
         item: dict[str, Any] = {"heads": heads, "attention": layer.attention.kind}

@@ -54,7 +54,9 @@ class Head:
         _require(f"W_v (W_q is {s}×{d})", (s, d), self.W_v)
         if self.W_o is None:
             if s != d:
-                raise ValueError(f"W_o: missing stands for the identity, which needs head size = width, found {s} and {d}")
+                raise ValueError(
+                    f"W_o: missing stands for the identity, which needs head size = width, found {s} and {d}"
+                )
             object.__setattr__(self, "W_o", RationalMatrix.identity(d))
         if self.b_q is None:
             object.__setattr__(self, "b_q", RationalMatrix.zeros(s, 1))
@@ -80,7 +82,8 @@ class Head:
         return self.W_k.T.times(self.W_q)
 
     def logit_vectors(self, tokens: RationalMatrix) -> RationalMatrix:
-        """For each token x (columns, d×n) the logit vector ``q = W_k^T (W_q x + b_q)``: a token z gets score q·z. d×n."""
+        """For each token x (columns, d×n) the logit vector ``q = W_k^T (W_q x + b_q)``: a token z gets score q·z.
+        d×n."""
         ones = RationalMatrix.of([[1] * tokens.shape[1]], columns=tokens.shape[1])
         queries = RationalMatrix(self.W_q.times(tokens).mat + self.b_q.times(ones).mat)
         return self.W_k.T.times(queries)
@@ -207,7 +210,9 @@ class Transformer:
             if layer.width != self.width:
                 raise ValueError(f"layer {i}: expected width {self.width} as in layer 0, found {layer.width}")
             if layer.attention.causal != self.causal:
-                raise ValueError(f"layer {i}: expected causal={self.causal} as in layer 0, found {layer.attention.causal}")
+                raise ValueError(
+                    f"layer {i}: expected causal={self.causal} as in layer 0, found {layer.attention.causal}"
+                )
         if self.E is not None and self.E.shape[0] != self.width:
             raise ValueError(f"E: expected {self.width} rows (the width of the layers), found {self.E.shape[0]}")
 
@@ -245,8 +250,8 @@ class Transformer:
 
     def class_membership(self, h: int, s: int, r: int, *, modified: bool = False) -> Fact:
         """Whether every layer has at most h heads of size at most s and at most r hidden units (missing heads, rows
-        and units can be filled up with zeros), with softmax and ReLU and without a query bias: class T^{h,s,r};
-        or, ``modified``, hardmax and piecewise-linear units of at most 3 pieces, one of them constant: class T̄^{h,s,r}.
+        and units can be filled up with zeros), with softmax and ReLU and without a query bias: class T^{h,s,r}; or,
+        ``modified``, hardmax and piecewise-linear units of at most 3 pieces, one of them constant: class T̄^{h,s,r}.
 
         Source: THEORY section 0.
         """

@@ -18,7 +18,8 @@ class Undecided(Exception):
 class _NoTruthValue(Enum):
     def __bool__(self) -> NoReturn:
         raise TypeError(
-            f"{type(self).__name__}.{self.name} has no truth value; compare it: verdict is {type(self).__name__}.{self.name}"
+            f"{type(self).__name__}.{self.name} has no truth value; "
+            f"compare it: verdict is {type(self).__name__}.{self.name}"
         )
 
 

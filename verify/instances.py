@@ -10,7 +10,9 @@ from constructions.numbers.rational import RationalMatrix
 from constructions.transformer import Attention, FeedForward, Head, Layer
 
 
-def random_matrix(rng: random.Random, rows: int, columns: int, *, size: int = 3, denominator: int = 1) -> RationalMatrix:
+def random_matrix(
+    rng: random.Random, rows: int, columns: int, *, size: int = 3, denominator: int = 1
+) -> RationalMatrix:
     """Entries i/denominator with |i| ≤ size."""
     return RationalMatrix.of(
         [[fmpq(rng.randint(-size, size), denominator) for _ in range(columns)] for _ in range(rows)], columns=columns
@@ -28,7 +30,10 @@ def random_full_rank(rng: random.Random, rows: int, columns: int, *, size: int =
 def random_head(rng: random.Random, d: int, s: int) -> Head:
     """A head of width d and size s with full-rank weights."""
     return Head(
-        random_full_rank(rng, s, d), random_full_rank(rng, s, d), random_full_rank(rng, s, d), random_full_rank(rng, d, s)
+        random_full_rank(rng, s, d),
+        random_full_rank(rng, s, d),
+        random_full_rank(rng, s, d),
+        random_full_rank(rng, d, s),
     )
 
 
@@ -42,7 +47,9 @@ def random_mlp(rng: random.Random, d: int, r: int, *, contractive: bool) -> Feed
     return FeedForward(W_1, random_matrix(rng, r, 1), W_2, random_matrix(rng, d, 1))
 
 
-def random_layer(rng: random.Random, d: int, *, heads: int = 1, s: int | None = None, r: int = 0, contractive: bool = True) -> Layer:
+def random_layer(
+    rng: random.Random, d: int, *, heads: int = 1, s: int | None = None, r: int = 0, contractive: bool = True
+) -> Layer:
     """A softmax layer with full-rank heads of size s (d by default, d // heads for several heads)."""
     size = s if s is not None else d // heads
     attention = Attention(tuple(random_head(rng, d, size) for _ in range(heads)))

@@ -32,8 +32,12 @@ def check_files(paths: Sequence[str | os.PathLike[str]]) -> list[KernelAnswer]:
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = run.stdout.splitlines()
     if len(lines) != len(names):
-        raise RuntimeError(f"the kernel answered for {len(lines)} of {len(names)} files (exit {run.returncode}): {run.stderr.strip()}")
-    answers = [_parse(name, line.removeprefix(f"{path}: ")) for name, path, line in zip(names, absolute, lines, strict=True)]
+        raise RuntimeError(
+            f"the kernel answered for {len(lines)} of {len(names)} files (exit {run.returncode}): {run.stderr.strip()}"
+        )
+    answers = [
+        _parse(name, line.removeprefix(f"{path}: ")) for name, path, line in zip(names, absolute, lines, strict=True)
+    ]
     if (run.returncode == 0) != all(answer.verdict == "true" for answer in answers):
         raise RuntimeError(f"the kernel's exit code {run.returncode} contradicts its answers")
     return answers

@@ -1,6 +1,8 @@
-"""Falsifiers: searches in floats that try to do what a proof forbids. What they find is a guess; what they do not find proves nothing.
+"""Falsifiers: searches in floats that try to do what a proof forbids. What they find is a guess; what they do not
+find proves nothing.
 
-:func:`adversary` optimises a prompt against a single-layer model and its dataset, with exact gradients and many restarts.
+:func:`adversary` optimises a prompt against a single-layer model and its dataset, with exact gradients and many
+restarts.
 """
 
 from __future__ import annotations
@@ -101,7 +103,8 @@ def adversary(
 ) -> Attack:
     """The best prompt over all ``lengths`` and ``restarts`` random starts of several scales (L-BFGS).
 
-    With an embedding the prompt length is the one that it fixes, and what is optimised is the prompt plus its embedding.
+    With an embedding the prompt length is the one that it fixes, and what is optimised is the prompt plus its
+    embedding.
     """
     loss = PromptLoss(model, list(data.queries(model)))
     if model.E is not None:
@@ -111,10 +114,18 @@ def adversary(
     for m_p in lengths:
         for restart in range(restarts):
             start = rng.normal(size=model.width * m_p) * 4.0 ** (restart % 4 - 1)
-            run = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": max_iterations, "ftol": 1e-16, "gtol": 1e-12})
+            run = minimize(
+                loss,
+                start,
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": max_iterations, "ftol": 1e-16, "gtol": 1e-12},
+            )
             value, gradient = loss(run.x)
             if np.isfinite(value) and (best is None or value < best.loss):
-                best = Attack(value, run.x.reshape(model.width, -1), float(np.linalg.norm(gradient)), len(lengths) * restarts)
+                best = Attack(
+                    value, run.x.reshape(model.width, -1), float(np.linalg.norm(gradient)), len(lengths) * restarts
+                )
     if best is None:
         raise FloatingPointError("adversary: no restart ended in a finite loss")
     return best

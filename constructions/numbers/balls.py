@@ -97,7 +97,9 @@ class BallMatrix(Matrix):
 
     def columns(self, start: int, stop: int) -> BallMatrix:
         rows = self.mat.nrows()
-        return BallMatrix(arb_mat(rows, stop - start, [self.mat[i, j] for i in range(rows) for j in range(start, stop)]))
+        return BallMatrix(
+            arb_mat(rows, stop - start, [self.mat[i, j] for i in range(rows) for j in range(start, stop)])
+        )
 
     def contains(self, exact: Matrix) -> bool:
         """Whether every entry of an exact matrix may lie in its ball (rationals: certainly lies)."""

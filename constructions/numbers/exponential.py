@@ -137,7 +137,9 @@ class ExpSum:
                 if ball < 0:
                     return -1
             precision *= 2
-        raise Undecided(f"the sign of an exponential sum of {len(self.terms)} terms needs more than {SIGN_PRECISION_CAP} bits")
+        raise Undecided(
+            f"the sign of an exponential sum of {len(self.terms)} terms needs more than {SIGN_PRECISION_CAP} bits"
+        )
 
 
 ExpLike: TypeAlias = "RationalLike | ExpSum | ExpFraction"

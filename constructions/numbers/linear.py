@@ -281,9 +281,8 @@ def _solver() -> highspy.Highs:
     return highs
 
 
-def _floats(problem: _Problem, c: Sequence[fmpz]) -> tuple[_Floats, list[int]] | None:
-    """[A b; c 0] in floats, scaled by powers of two, and the exponents of the rows of A; None
-    where floats do not reach."""
+def _floats(problem: _Problem, c: Sequence[fmpz]) -> _Floats | None:
+    """[A b; c 0] in floats, rows and columns scaled by powers of two; None where floats do not reach."""
     m, n = len(problem.rows), problem.n
     entries = [v for row, bound in zip(problem.rows, problem.b, strict=True) for v in (*row, bound)]
     entries += [*c, fmpz(0)]
@@ -292,25 +291,22 @@ def _floats(problem: _Problem, c: Sequence[fmpz]) -> tuple[_Floats, list[int]] |
     except OverflowError:
         table = np.full((m + 1, n + 1), np.inf)
     if float(np.max(np.abs(table))) <= 2.0**20:  # and integers, so none is below 1 either
-        return table, [0] * m
+        return table
     shifts = [max(0, v.bit_length() - 60) for v in entries]
     mantissas = [float(v >> s) for v, s in zip(entries, shifts, strict=True)]
     table, exponents = np.frexp(np.array(mantissas).reshape(m + 1, n + 1))
     size = exponents + np.array(shifts, dtype=float).reshape(m + 1, n + 1)
     zero = table == 0
-    lowered = np.zeros((m, 1))
     for _ in range(4):  # bring the middle of the range of each row, then column, of A to 1
-        by_row = _middle(size[:m, :n], zero[:m, :n], 1)
-        size[:m], lowered = size[:m] - by_row, lowered + by_row
+        size[:m] -= _middle(size[:m, :n], zero[:m, :n], 1)
         size[:, :n] -= _middle(size[:m, :n], zero[:m, :n], 0)
     # HiGHS refuses entries above 1e15 and takes those below 1e-12 for 0: rather lose small ones
-    above = np.max(size[:m, :n], axis=1, keepdims=True, where=~zero[:m, :n], initial=20.0) - 20
-    size[:m], lowered = size[:m] - above, lowered + above
+    size[:m] -= np.max(size[:m, :n], axis=1, keepdims=True, where=~zero[:m, :n], initial=20.0) - 20
     # b and c have units of their own: their largest entries go to 1
     size[:m, n] -= np.max(size[:m, n], where=~zero[:m, n], initial=_TINY)
     size[m, :n] -= np.max(size[m, :n], where=~zero[m, :n], initial=_TINY)
     scaled = np.ldexp(table, np.where(zero, 0, np.clip(size, -5000, 5000)).astype(np.int32))
-    return (scaled, [-int(v) for v in lowered[:, 0]]) if bool(np.all(np.isfinite(scaled))) else None
+    return scaled if bool(np.all(np.isfinite(scaled))) else None
 
 
 _TINY = -1e12  # as an exponent of two: below that of any number in memory
@@ -324,17 +320,16 @@ def _middle(size: _Floats, zero: npt.NDArray[np.bool_], axis: int) -> _Floats:
     return middle
 
 
-def _named_basis(problem: _Problem, c: Sequence[fmpz] | None) -> tuple[_Basis, list[int]] | None:
-    """The basis HiGHS stops at, and the exponents r of the row scaling; None when it names none.
+def _named_basis(problem: _Problem, c: Sequence[fmpz] | None) -> _Basis | None:
+    """The basis HiGHS stops at; None when it names none.
 
     With ``c``: for max c.x. Without: for min t subject to G x - t <= h, E x = f, t >= 0 in scaled
     rows, which has a solution wherever E x = f has, and whose optimum decides feasibility.
     """
     m, n, g = len(problem.rows), problem.n, problem.g
-    made = _floats(problem, c if c is not None else [fmpz(0)] * n) if m and n else None
-    if made is None:
+    table = _floats(problem, c if c is not None else [fmpz(0)] * n) if m and n else None
+    if table is None:
         return None
-    table, exponents = made
     matrix, upper, cost = table[:m, :n], table[:m, n], -table[m, :n]
     column_lower = np.full(n, -np.inf)
     if c is None:
@@ -344,19 +339,20 @@ def _named_basis(problem: _Problem, c: Sequence[fmpz] | None) -> tuple[_Basis, l
         column_lower = np.append(column_lower, 0.0)
     nonzero = matrix != 0
     columns = len(cost)
-    lp = highspy.HighsLp()
-    lp.num_col_, lp.num_row_ = columns, m
-    lp.col_cost_, lp.col_lower_, lp.col_upper_ = cost, column_lower, np.full(columns, np.inf)
-    lp.row_lower_, lp.row_upper_ = np.where(np.arange(m) < g, -np.inf, upper), upper
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = columns, m
-    lp.a_matrix_.start_ = np.append(0, np.cumsum(nonzero.sum(axis=1))).astype(np.int32)
-    lp.a_matrix_.index_ = np.nonzero(nonzero)[1].astype(np.int32)
-    lp.a_matrix_.value_ = matrix[nonzero]
+    starts = np.append(0, np.cumsum(nonzero.sum(axis=1))).astype(np.int32)
+    indices, values = np.nonzero(nonzero)[1].astype(np.int32), matrix[nonzero]
+    row_lower = np.where(np.arange(m) < g, -np.inf, upper)
+    row_wise, minimize = int(highspy.MatrixFormat.kRowwise), int(highspy.ObjSense.kMinimize)
+    shape = columns, m, len(values), row_wise, minimize, 0.0
+    bounds = column_lower, np.full(columns, np.inf), row_lower, upper
+    continuous = np.zeros(columns, dtype=np.int32)
     highs = _solver()
     highs.setOptionValue("simplex_iteration_limit", 1000 + 50 * (m + n))
     error = highspy.HighsStatus.kError
-    if highs.passModel(lp) == error or highs.solve() == error:
+    if (
+        highs.passModel(*shape, cost, *bounds, starts, indices, values, continuous) == error
+        or highs.solve() == error
+    ):
         return None
     if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         return None
@@ -364,7 +360,7 @@ def _named_basis(problem: _Problem, c: Sequence[fmpz] | None) -> tuple[_Basis, l
     in_basis = [status == basic for status in named.col_status]
     rows = [i for i, status in enumerate(named.row_status) if status != basic]
     basis = _Basis(rows, [j for j in range(n) if in_basis[j]], c is None and in_basis[n])
-    return (basis, exponents) if len(rows) == sum(in_basis) else None
+    return basis if len(rows) == sum(in_basis) else None
 
 
 # ---------------------------------------------------------------------------------------------
@@ -373,16 +369,14 @@ def _named_basis(problem: _Problem, c: Sequence[fmpz] | None) -> tuple[_Basis, l
 
 def _decide(problem: _Problem) -> Feasible | Infeasible:
     n, g = problem.n, problem.g
-    named = _named_basis(problem, None)
+    basis = _named_basis(problem, None)
     working, x = [-1 - j for j in range(n)], [fmpq(0)] * n
-    if named is not None:
-        basis, exponents = named
+    if basis is not None:
         square = [[problem.rows[i][j] for j in basis.columns] for i in basis.rows]
         right = [problem.b[i] for i in basis.rows]
-        if basis.violated:  # the column of t, undoing the scaling: all powers of two are integers
-            top = max(exponents)
-            elastic = [fmpz(i < g) << (top - exponents[i]) for i in basis.rows]
-            square = [[*row, -u] for row, u in zip(square, elastic, strict=True)]
+        if basis.violated:  # The column of t. Its scale does not matter: the combinations of these
+            # rows that vanish on the columns are the multiples of one, which is Farkas' or not.
+            square = [[*row, -fmpz(i < g)] for row, i in zip(square, basis.rows, strict=True)]
         try:
             if basis.violated:
                 y = _solve(_transpose(square), [0] * len(basis.columns) + [-1])
@@ -406,7 +400,7 @@ def _optimize(problem: _Problem, c: list[fmpq]) -> Optimal | Infeasible | Unboun
     named = _named_basis(problem, cost)
     start: tuple[list[int], list[fmpq]] | None = None
     if named is not None:
-        rows, columns = named[0].rows, named[0].columns
+        rows, columns = named.rows, named.columns
         square = [[problem.rows[i][j] for j in columns] for i in rows]
         try:
             x = _spread(_solve(square, [problem.b[i] for i in rows]), columns, n)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 from flint import fmpq
@@ -51,7 +52,7 @@ class PiecewiseLinear:
         if None in starts[1:]:
             raise ValueError("pieces: expected only the first piece to start at minus infinity (null)")
         finite = [start for start in starts if start is not None]
-        for left, right in zip(finite, finite[1:], strict=False):
+        for left, right in pairwise(finite):
             if not left < right:
                 raise ValueError(f"pieces: expected increasing starts, found {left} before {right}")
 
@@ -69,7 +70,8 @@ class PiecewiseLinear:
 
 
 class Matrix(ABC):
-    """A matrix over one field; columns are tokens. ``A @ B`` coerces to the larger field: rationals ⊂ exponentials ⊂ balls."""
+    """A matrix over one field; columns are tokens. ``A @ B`` coerces to the larger field: rationals ⊂ exponentials ⊂
+    balls."""
 
     @property
     @abstractmethod
@@ -114,5 +116,6 @@ def require_same_shape(operation: str, left: tuple[int, int], right: tuple[int, 
 def require_chain(left: tuple[int, int], right: tuple[int, int]) -> None:
     if left[1] != right[0]:
         raise ValueError(
-            f"product: left has {left[1]} columns, right has {right[0]} rows ({left[0]}×{left[1]} @ {right[0]}×{right[1]})"
+            f"product: left has {left[1]} columns, right has {right[0]} rows "
+            f"({left[0]}×{left[1]} @ {right[0]}×{right[1]})"
         )

@@ -26,7 +26,9 @@ def rational(value: RationalLike) -> fmpq:
     if isinstance(value, fmpq):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, str, Fraction, fmpz)):
-        raise TypeError(f'expected an exact number (int, Fraction, fmpq, "p/q"), found the {type(value).__name__} {value}')
+        raise TypeError(
+            f'expected an exact number (int, Fraction, fmpq, "p/q"), found the {type(value).__name__} {value}'
+        )
     if isinstance(value, str):
         value = Fraction(value)
     if isinstance(value, Fraction):

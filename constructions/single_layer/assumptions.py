@@ -1,7 +1,8 @@
 """The paper's assumptions for the unmemorizable pair, each checked and reported with a witness.
 
-Source: THEORY section 2 (cf. Wang et al. 2023, Theorem 2): full-rank W_q, W_k, W_v; distinct inputs and targets; targets in the range of
-the MLP; width at least 2 + the dimension of the span of all shifted preimages. They are sufficient only: decide() does not need them.
+Source: THEORY section 2 (cf. Wang et al. 2023, Theorem 2): full-rank W_q, W_k, W_v; distinct inputs and targets;
+targets in the range of the MLP; width at least 2 + the dimension of the span of all shifted preimages. They are
+sufficient only: decide() does not need them.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ def paper_assumptions(layer: Layer, first: Query, second: Query) -> list[Fact]:
         vectors += shifted_span(found, query.token)
     dimension = RationalMatrix.of(vectors, columns=layer.width).rank() if vectors else 0
     need = 2 + dimension
-    facts.append(Fact("d ≥ 2 + dim span of the shifted preimages", layer.width >= need, f"d = {layer.width}, 2 + dim = {need}"))
+    facts.append(
+        Fact("d ≥ 2 + dim span of the shifted preimages", layer.width >= need, f"d = {layer.width}, 2 + dim = {need}")
+    )
     facts.append(norm_condition(layer.mlp))
     return facts

@@ -1,8 +1,8 @@
 """What a head sees of a context: its mass and its output, exactly.
 
 For a query token x with logit vector ``q = W_k^T (W_q x + b_q)`` and a context Z (columns), a head gives token z the
-score q·z. Then the context mass is ``S = Σ_z e^{q·z}`` and the head's output is ``A = B / S`` with ``B = Σ_z e^{q·z} V z``.
-Source: THEORY sections 1 and 2.
+score q·z. Then the context mass is ``S = Σ_z e^{q·z}`` and the head's output is ``A = B / S`` with ``B = Σ_z e^{q·z}
+V z``. Source: THEORY sections 1 and 2.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from constructions.transformer import Head
 
 @dataclass(frozen=True)
 class HeadView:
-    """A head looking at a context from one query token: ``scores`` (one for each of m columns) and ``values`` (V z, d×m).
+    """A head looking at a context from one query token: ``scores`` (one for each of m columns) and ``values`` (V z,
+    d×m).
 
     >>> one = RationalMatrix.of([[1]])
     >>> view = HeadView.of(Head(one, one, one), [fmpq(1)], RationalMatrix.of([[0, 1]]))
@@ -61,8 +62,8 @@ class HeadView:
         return ExpMatrix([[ExpFraction(b, self.mass)] for b in self.sums], 1)
 
     def approximate(self, reference: fmpq | None = None, bits: int = 192) -> tuple[list[fmpq], fmpq]:
-        """(B, S), both divided by ``e^reference`` (the largest exponential by default), as rationals good to about ``bits`` bits:
-        for searches. Exact when all scores equal the reference.
+        """(B, S), both divided by ``e^reference`` (the largest exponential by default), as rationals good to about
+        ``bits`` bits: for searches. Exact when all scores equal the reference.
         """
         top = max(self.scores) if reference is None else reference
         with flint.ctx.workprec(bits):

@@ -39,7 +39,8 @@ class Decision:
 
 
 def decide(model: Transformer, data: Dataset, prompt_length: int | None = None) -> Decision:
-    """Whether some prompt (of at most ``prompt_length`` tokens; of any length when None) meets every target of ``data``.
+    """Whether some prompt (of at most ``prompt_length`` tokens; of any length when None) meets every target of
+    ``data``.
 
     Raises ValueError when model and data do not fit each other.
 
@@ -135,13 +136,15 @@ def meets_targets_without_prompt(model: Transformer, data: Dataset) -> bool | No
         target = column_vector(list(query.target))
         output: Matrix
         try:
-            output = model(query.X).columns(query.column, query.column + 1) if len(model.layers) > 1 else (
-                model.layers[0].output(query.X, query.column)
+            output = (
+                model(query.X).columns(query.column, query.column + 1)
+                if len(model.layers) > 1
+                else (model.layers[0].output(query.X, query.column))
             )
         except FieldError:
             return None
         if isinstance(output, RationalMatrix):
             output = ExpMatrix.embed(output)
-        if not output == ExpMatrix.embed(target):
+        if output != ExpMatrix.embed(target):
             return False
     return True

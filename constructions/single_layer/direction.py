@@ -1,9 +1,9 @@
 """Direction lemma: which outputs a two-token context can give, and the token that gives them.
 
-For one head with logit vector q at x_0, ``s_0 = q·x_0`` and ``κ = e^ρ`` (ρ rational):
-``Att(x_0, [x_1, x_0]) = A`` with weight ``1/(1+κ)`` on x_1 exactly when ``x_1 = (1+κ) z − κ x_0`` for a z with ``V z = A``
-and ``q·z = s_0 − ρ/(1+κ)``. For invertible V this is ``z = V^{-1}A`` and a condition on ``g·A``, g = V^{-T}q.
-Source: THEORY section 2 (closed form ours; cf. Wang et al. 2023, Lemma 7).
+For one head with logit vector q at x_0, ``s_0 = q·x_0`` and ``κ = e^ρ`` (ρ rational): ``Att(x_0, [x_1, x_0]) = A``
+with weight ``1/(1+κ)`` on x_1 exactly when ``x_1 = (1+κ) z − κ x_0`` for a z with ``V z = A`` and ``q·z = s_0 −
+ρ/(1+κ)``. For invertible V this is ``z = V^{-1}A`` and a condition on ``g·A``, g = V^{-T}q. Source: THEORY section 2
+(closed form ours; cf. Wang et al. 2023, Lemma 7).
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def token_for_mean(mean: ExpMatrix | RationalMatrix, token: Sequence[fmpq], rho:
     """``x_1 = (1+κ) z − κ x_0``: the token whose mixture with x_0, weights 1/(1+κ) and κ/(1+κ), has mean z (d×1)."""
     kappa = ExpSum.exp(rational(rho))
     z = ExpMatrix.embed(mean) if isinstance(mean, RationalMatrix) else mean
-    return ExpMatrix([[zi * (kappa + 1) - ExpFraction(kappa * xi)] for zi, xi in zip(z.column(0), token, strict=True)], 1)
+    return ExpMatrix(
+        [[zi * (kappa + 1) - ExpFraction(kappa * xi)] for zi, xi in zip(z.column(0), token, strict=True)], 1
+    )
 
 
 def context_token(head: Head, token: Sequence[fmpq], A: ExpMatrix | RationalMatrix, rho: RationalLike = 0) -> ExpMatrix:
@@ -62,7 +64,8 @@ def context_token(head: Head, token: Sequence[fmpq], A: ExpMatrix | RationalMatr
 
 
 def _solve(matrix: RationalMatrix, right: list[ExpFraction]) -> ExpMatrix | None:
-    """One solution of ``matrix z = right`` over Frac(E), or None: an invertible block, then the other rows are checked."""
+    """One solution of ``matrix z = right`` over Frac(E), or None: an invertible block, then the other rows are
+    checked."""
     rows = _independent_rows(matrix)
     block = RationalMatrix.of([matrix.rows()[i] for i in rows], columns=matrix.shape[1])
     pivots = _independent_rows(block.T)

@@ -1,7 +1,7 @@
 """Makers of unmemorizable pairs: for a layer, a token and two targets, two contexts that no prompt can serve at once.
 
-The dataset is ``X_1 = [x_1, x_0] → y_1``, ``X_2 = [x_2, x_0] → y_2`` with a shared last token x_0. Three constructions, each returning the
-dataset together with its proof object:
+The dataset is ``X_1 = [x_1, x_0] → y_1``, ``X_2 = [x_2, x_0] → y_2`` with a shared last token x_0. Three
+constructions, each returning the dataset together with its proof object:
 
 - :func:`orthogonal_pair`, the paper's: w orthogonal to all shifted preimages (needs d ≥ 2 + their dimension);
 - :func:`cone_pair`, sharper: some w with ``w·a ≤ 0 ≤ w·b`` on the preimages, outside one degenerate case;
@@ -51,7 +51,12 @@ class UnmemorizablePair:
 
 
 def orthogonal_pair(
-    layer: Layer, token: Sequence[RationalLike], y_1: Sequence[RationalLike], y_2: Sequence[RationalLike], *, head: int = 0
+    layer: Layer,
+    token: Sequence[RationalLike],
+    y_1: Sequence[RationalLike],
+    y_2: Sequence[RationalLike],
+    *,
+    head: int = 0,
 ) -> UnmemorizablePair:
     """The paper's construction: w orthogonal to every shifted preimage, so both contexts must not pull along w.
 
@@ -60,7 +65,8 @@ def orthogonal_pair(
 
     >>> from constructions.transformer import Attention, FeedForward, Head
     >>> I = RationalMatrix.identity(4)
-    >>> pair = orthogonal_pair(Layer(Attention((Head(I, I, I),)), FeedForward.none(4)), [1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0])
+    >>> layer = Layer(Attention((Head(I, I, I),)), FeedForward.none(4))
+    >>> pair = orthogonal_pair(layer, [1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0])
     >>> pair.proof.argument
     'cone'
     """
@@ -72,30 +78,33 @@ def orthogonal_pair(
 
 
 def cone_pair(
-    layer: Layer, token: Sequence[RationalLike], y_1: Sequence[RationalLike], y_2: Sequence[RationalLike], *, head: int = 0
+    layer: Layer,
+    token: Sequence[RationalLike],
+    y_1: Sequence[RationalLike],
+    y_2: Sequence[RationalLike],
+    *,
+    head: int = 0,
 ) -> UnmemorizablePair:
     """The sharper construction: one w with ``w·a ≤ 0 ≤ w·b`` for all shifted preimages a of y_1 and b of y_2.
 
-    Raises NoPairError when no such w exists or in the degenerate case: every such w has V^T w parallel to the logit vector q, and
-    ``q·x_0`` exceeds W(1/e) = 0.2784…
+    Raises NoPairError when no such w exists or in the degenerate case: every such w has V^T w parallel to the logit
+    vector q, and ``q·x_0`` exceeds W(1/e) = 0.2784…
 
     >>> from constructions.transformer import Attention, FeedForward, Head
     >>> I = RationalMatrix.identity(2)
     >>> layer = Layer(Attention((Head(I, I, I),)), FeedForward.none(2))
     >>> cone_pair(layer, [1, 0], [1, 1], [2, 1]).data.examples[0].X
     RationalMatrix.of([['1', '1'], ['0', '0']])
-    >>> cone_pair(layer, [1, 0], [1, 1], [1, 2])
-    Traceback (most recent call last):
-        ...
-    constructions.single_layer.pair.NoPairError: degenerate case: every w with w·a ≤ 0 ≤ w·b has V^T w parallel to the logit vector q, and q·x_0 = 1 exceeds W(1/e) = 0.2784…; choose another token or target, or closeness_pair
+    >>> try:
+    ...     cone_pair(layer, [1, 0], [1, 1], [1, 2])
+    ... except NoPairError as refusal:
+    ...     print(str(refusal)[:15])
+    degenerate case
     """
     maker = _Maker(layer, head, vector(token), (vector(y_1), vector(y_2)))
-    reaches = [
-        Reach(piece, maker.token, side)
-        for preimage, side in zip(maker.preimages, ("upper", "lower"), strict=True)
-        for piece in preimage.pieces
-    ]
-    system = SystemInW(maker.basis, reaches)  # type: ignore[arg-type]
+    reaches = [Reach(piece, maker.token, "upper") for piece in maker.preimages[0].pieces]
+    reaches += [Reach(piece, maker.token, "lower") for piece in maker.preimages[1].pieces]
+    system = SystemInW(maker.basis, reaches)
     rows = [
         bound if reach.side == "upper" else [-x for x in bound]
         for reach, bound in zip(reaches, system.bounds, strict=True)
@@ -104,7 +113,12 @@ def cone_pair(
 
 
 def closeness_pair(
-    layer: Layer, token: Sequence[RationalLike], y_1: Sequence[RationalLike], y_2: Sequence[RationalLike], *, head: int = 0
+    layer: Layer,
+    token: Sequence[RationalLike],
+    y_1: Sequence[RationalLike],
+    y_2: Sequence[RationalLike],
+    *,
+    head: int = 0,
 ) -> UnmemorizablePair:
     """Two close contexts for any two different targets in the range of the MLP (no dimension condition).
 
@@ -123,7 +137,9 @@ def closeness_pair(
     for piece_1 in maker.preimages[0].pieces:
         chosen.append([])
         for piece_2 in maker.preimages[1].pieces:
-            system = SystemInW(maker.basis, [Reach(piece_1, maker.token, "upper"), Reach(piece_2, maker.token, "lower")])
+            system = SystemInW(
+                maker.basis, [Reach(piece_1, maker.token, "upper"), Reach(piece_2, maker.token, "lower")]
+            )
             gap = [m - M for M, m in zip(*system.bounds, strict=True)]
             best = system.maximize(gap)
             if best is None or best.value <= 0:
@@ -160,10 +176,13 @@ class _Maker:
         self.preimages: tuple[Preimage, Preimage] = (preimage(layer.mlp, targets[0]), preimage(layer.mlp, targets[1]))
         for name, found in zip(("y_1", "y_2"), self.preimages, strict=True):
             if found.is_empty:
-                raise NoPairError(f"{name} is out of range: the MLP has no preimage of it (one example is unmemorizable by itself)")
+                raise NoPairError(
+                    f"{name} is out of range: the MLP has no preimage of it (one example is unmemorizable by itself)"
+                )
 
     def from_cone(self, system: SystemInW, rows: list[Row], condition: str) -> UnmemorizablePair:
-        """A pair for some w with ``rows ≤ 0`` whose v = V^T w is not parallel to q; by κ = e^ρ where all are parallel."""
+        """A pair for some w with ``rows ≤ 0`` whose v = V^T w is not parallel to q; by κ = e^ρ where all are
+        parallel."""
         s_0 = dot(self.q, self.token)
         across = RationalMatrix.of([self.q]).nullspace()
         for direction in [sign for e in across for sign in (e, [-x for x in e])]:
@@ -201,7 +220,8 @@ class _Maker:
         return pair
 
     def _parallel_pair(self, w: Row, sign: int, s_0: fmpq) -> UnmemorizablePair:
-        """V^T w is ``sign`` times a positive multiple of q: the output along w is q·z = s_0 − ρ/(1+e^ρ), of both signs when s_0 < W(1/e)."""
+        """V^T w is ``sign`` times a positive multiple of q: the output along w is q·z = s_0 − ρ/(1+e^ρ), of both
+        signs when s_0 < W(1/e)."""
         head = self.layer.attention.heads[self.head]
         low = required_score(head, self.token, RHO_NEAR_TOP)
         if low.sign() >= 0:

@@ -1,10 +1,11 @@
 """Preimages of a ReLU MLP with skip connection, as a linear complementarity problem.
 
-``MLP(z) = z + W_2 ReLU(W_1 z + b_1) + b_2``. For a target y put ``M = I + W_1 W_2`` and ``c = W_1 (y − b_2) + b_1``. Then MLP(z) = y
-exactly when ``z = y − b_2 − W_2 h`` with ``h ≥ 0``, ``M h ≥ c`` and, for each unit i, ``(M h)_i = c_i`` (active) or ``h_i = 0``
-(inactive); h is the vector of ReLU values. So the preimage is a finite union of polyhedra, one for each activation pattern that is
-not empty, and a single point when M + M^T is positive definite (which ``‖W_1‖‖W_2‖ < 1`` implies). Source: THEORY section 2, "Preimages";
-the complementarity form is ours (docs/theory/preimages.md).
+``MLP(z) = z + W_2 ReLU(W_1 z + b_1) + b_2``. For a target y put ``M = I + W_1 W_2`` and ``c = W_1 (y − b_2) + b_1``.
+Then MLP(z) = y exactly when ``z = y − b_2 − W_2 h`` with ``h ≥ 0``, ``M h ≥ c`` and, for each unit i, ``(M h)_i =
+c_i`` (active) or ``h_i = 0`` (inactive); h is the vector of ReLU values. So the preimage is a finite union of
+polyhedra, one for each activation pattern that is not empty, and a single point when M + M^T is positive definite
+(which ``‖W_1‖‖W_2‖ < 1`` implies). Source: THEORY section 2, "Preimages"; the complementarity form is ours
+(docs/theory/preimages.md).
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ MAX_NODES = 20_000
 
 @dataclass(frozen=True)
 class Complementarity:
-    """The problem of one MLP and one target: ``M`` (r×r), ``c`` (r), and ``z = offset − W_2 h`` (offset = y − b_2, d)."""
+    """The problem of one MLP and one target: ``M`` (r×r), ``c`` (r), and ``z = offset − W_2 h`` (offset = y − b_2,
+    d)."""
 
     M: RationalMatrix
     c: tuple[fmpq, ...]
@@ -65,7 +67,8 @@ class Bound:
 
 @dataclass(frozen=True)
 class Piece:
-    """One polyhedron of a preimage: the activation pattern, or the single point of an injective MLP (``signs`` None)."""
+    """One polyhedron of a preimage: the activation pattern, or the single point of an injective MLP (``signs``
+    None)."""
 
     problem: Complementarity
     signs: tuple[bool, ...] | None
@@ -135,7 +138,8 @@ def preimage(mlp: FeedForward, y: Sequence[fmpq], max_nodes: int = MAX_NODES) ->
     Raises ValueError for units other than ReLU, Undecided past ``max_nodes`` nodes of the activation tree.
 
     >>> from constructions.numbers.rational import vector
-    >>> fold = FeedForward(RationalMatrix.of([[1]]), RationalMatrix.of([[0]]), RationalMatrix.of([[-2]]), RationalMatrix.of([[0]]))
+    >>> one, zero, minus_two = (RationalMatrix.of([[x]]) for x in (1, 0, -2))
+    >>> fold = FeedForward(one, zero, minus_two, zero)
     >>> preimage(fold, vector([-3])).points  # z - 2 ReLU(z) = -|z|
     [(3,), (-3,)]
     """
@@ -163,7 +167,8 @@ def leaves(tree: Tree) -> Iterator[Leaf]:
 
 
 def leaf_bound(problem: Complementarity, signs: Signs, f: Sequence[fmpq]) -> Bound | None:
-    """The least provable ``f·h ≤ value`` on the leaf that fixes ``signs``; None when the leaf is empty or f·h unbounded there."""
+    """The least provable ``f·h ≤ value`` on the leaf that fixes ``signs``; None when the leaf is empty or f·h
+    unbounded there."""
     direct = _square_solution(problem, signs)
     if direct is not None:
         active, inverse, _ = direct
@@ -225,7 +230,9 @@ def _explore(problem: Complementarity, signs: Signs, budget: list[int]) -> Tree:
     """Depth-first over activation signs, cutting off what an exact LP proves empty."""
     budget[0] -= 1
     if budget[0] < 0:
-        raise Undecided("preimage: more activation patterns than the limit; a smaller MLP, or ‖W_1‖‖W_2‖ < 1, is needed")
+        raise Undecided(
+            "preimage: more activation patterns than the limit; a smaller MLP, or ‖W_1‖‖W_2‖ < 1, is needed"
+        )
     r = len(problem.c)
     direct = _square_solution(problem, signs)
     if direct is not None:

@@ -1,16 +1,17 @@
 """Separation: a vector w that shows two queries to be beyond every prompt, and the search for it on given data.
 
-Two queries with one logit vector q at some head share that head's output u on the prompt alone and the prompt's mass s, whatever the
-prompt. With ``a_k = z_k − x_k`` (z_k a preimage of the target, x_k the token), B_k and S_k of the context
-(:mod:`~constructions.single_layer.context`) and a vector w that no other head can reach (``w^T V_j = 0``)::
+Two queries with one logit vector q at some head share that head's output u on the prompt alone and the prompt's mass
+s, whatever the prompt. With ``a_k = z_k − x_k`` (z_k a preimage of the target, x_k the token), B_k and S_k of the
+context (:mod:`~constructions.single_layer.context`) and a vector w that no other head can reach (``w^T V_j = 0``)::
 
     S_k w·A_k + s w·u = (S_k + s) w·a_k,   k = 1, 2.
 
-*Cone*: ``w·A_1 ≥ 0 ≥ w·a_1`` and ``w·A_2 ≤ 0 ≤ w·a_2`` on the preimages, one of the four strict: then w·u would be ≤ 0 and ≥ 0 and not 0.
-*Closeness*: subtracting, ``s w·(a_1 − a_2) = w·(B_1 − B_2) − S_1 w·a_1 + S_2 w·a_2``; with ``M_1 ≥ w·a_1``, ``m_2 ≤ w·a_2`` on the
-preimages, ``M_1 ≤ m_2`` and ``w·(B_1 − B_2) − S_1 M_1 + S_2 m_2 ≥ 0``, one of the two strict, no s > 0 is left.
-For two single points closeness is complete: without such a w some s > 0 solves the equation (docs/theory/unmemorizable-pair.md).
-Source: THEORY section 2 (ours; the cone argument sharpens Wang et al. 2023, Theorem 2).
+*Cone*: ``w·A_1 ≥ 0 ≥ w·a_1`` and ``w·A_2 ≤ 0 ≤ w·a_2`` on the preimages, one of the four strict: then w·u would be ≤
+0 and ≥ 0 and not 0. *Closeness*: subtracting, ``s w·(a_1 − a_2) = w·(B_1 − B_2) − S_1 w·a_1 + S_2 w·a_2``; with ``M_1
+≥ w·a_1``, ``m_2 ≤ w·a_2`` on the preimages, ``M_1 ≤ m_2`` and ``w·(B_1 − B_2) − S_1 M_1 + S_2 m_2 ≥ 0``, one of the
+two strict, no s > 0 is left. For two single points closeness is complete: without such a w some s > 0 solves the
+equation (docs/theory/unmemorizable-pair.md). Source: THEORY section 2 (ours; the cone argument sharpens Wang et al.
+2023, Theorem 2).
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ class Reach:
 
 
 class SystemInW:
-    """Linear forms over the variables (t, multipliers…) with ``w = basis t``, ``−1 ≤ t ≤ 1``: w·v for any v, and for each
-    :class:`Reach` a provable bound of w·a over its piece, as rows of coefficients."""
+    """Linear forms over the variables (t, multipliers…) with ``w = basis t``, ``−1 ≤ t ≤ 1``: w·v for any v, and for
+    each :class:`Reach` a provable bound of w·a over its piece, as rows of coefficients."""
 
     def __init__(self, basis: RationalMatrix, reaches: Sequence[Reach]) -> None:
         self.basis = basis
@@ -123,9 +124,12 @@ class SystemInW:
                 self.constraints.append(row)
         return form
 
-    def maximize(self, objective: Row, at_most_zero: Sequence[Row] = (), margin: Sequence[Row] = ()) -> linear.Optimal | None:
+    def maximize(
+        self, objective: Row, at_most_zero: Sequence[Row] = (), margin: Sequence[Row] = ()
+    ) -> linear.Optimal | None:
         """Largest ``objective`` under the system's constraints, the rows of ``at_most_zero``, and for the rows r of
-        ``margin``: ``r·variables ≤ −τ`` with τ the last variable (``objective`` has one more entry then). None when unbounded."""
+        ``margin``: ``r·variables ≤ −τ`` with τ the last variable (``objective`` has one more entry then). None when
+        unbounded."""
         extra = 1 if margin else 0
         rows = [[*row, *([fmpq(0)] * extra)] for row in [*self.constraints, *at_most_zero]]
         rows += [[*row, fmpq(1)] for row in margin]
@@ -175,10 +179,10 @@ class PairOfQueries:
             signs = [along_1.sign(), -along_2.sign()]
             holds = min(signs) >= 0 and (max(signs) > 0 or M_1 < 0 or m_2 > 0)
         else:
-            if not M_1 <= m_2:
+            if not m_2 >= M_1:
                 return None
             sign = (along_1 - along_2 - self.views[0].mass * M_1 + self.views[1].mass * m_2).sign()
-            holds = sign >= 0 and (sign > 0 or M_1 < m_2)
+            holds = sign >= 0 and (sign > 0 or m_2 > M_1)
         return Separation(argument, self.head, tuple(w), (upper[1], lower[1])) if holds else None
 
     def search(self, pieces: tuple[Piece, Piece]) -> Separation | NoSeparation:
@@ -233,8 +237,8 @@ class PairOfQueries:
         return NoSeparation(f"head {self.head}: no w satisfies the {argument} conditions", farkas=farkas)
 
     def _decide_points(self, pieces: tuple[Piece, Piece]) -> Separation | NoSeparation:
-        """Closeness for two points, decided exactly: ``s (a_1 − a_2) = C`` with C = (B_1 − S_1 a_1) − (B_2 − S_2 a_2), both seen
-        through the basis of w, has a solution s > 0 or a separating w."""
+        """Closeness for two points, decided exactly: ``s (a_1 − a_2) = C`` with C = (B_1 − S_1 a_1) − (B_2 − S_2
+        a_2), both seen through the basis of w, has a solution s > 0 or a separating w."""
         a = []
         for piece, query in zip(pieces, (self.first, self.second), strict=True):
             assert piece.point is not None
@@ -252,7 +256,9 @@ class PairOfQueries:
                 return found
         pivot = next((i for i, x in enumerate(delta) if x != 0), None)
         if pivot is None:
-            return NoSeparation(f"head {self.head}: the shifted preimages and the contexts agree; every mass is possible")
+            return NoSeparation(
+                f"head {self.head}: the shifted preimages and the contexts agree; every mass is possible"
+            )
         mass = ExpFraction(seen[pivot], ExpSum.of(delta[pivot]))
         return NoSeparation(f"head {self.head}: a prompt of mass s solves both equations", mass=mass)
 
@@ -266,7 +272,8 @@ def _combine(coefficients: Sequence[fmpq], sums: Sequence[ExpSum]) -> ExpSum:
 
 
 def _candidates(delta: Row, seen: Sequence[ExpSum]) -> Iterator[Row]:
-    """Vectors t with t·delta ≤ 0 ≤ t·seen, one strict, if there are any: the part of ``seen`` across ``delta``, else −delta."""
+    """Vectors t with t·delta ≤ 0 ≤ t·seen, one strict, if there are any: the part of ``seen`` across ``delta``, else
+    −delta."""
     square = dot(delta, delta)
     yield [-x for x in delta]
     for bits in (24, 64, 192, 768):

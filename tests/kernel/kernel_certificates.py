@@ -16,6 +16,7 @@ Json = Any
 
 # --- writing ---------------------------------------------------------------------------------------------
 
+
 def integer(n: int) -> Json:
     return n if abs(n) < 2**53 else hex(n)
 
@@ -45,19 +46,29 @@ def identity(size: int) -> list[list[Json]]:
     return [[int(i == j) for j in range(size)] for i in range(size)]
 
 
-def head(d: int = 2, *, W_q: Json = None, W_k: Json = None, W_v: Json = None, W_o: Json = None,
-         b_q: Json = None) -> Json:
+def head(
+    d: int = 2, *, W_q: Json = None, W_k: Json = None, W_v: Json = None, W_o: Json = None, b_q: Json = None
+) -> Json:
     """A head with identity matrices and no bias, unless given."""
     W_q = W_q or identity(d)
     s = len(W_q)
-    return {"W_q": matrix(W_q), "W_k": matrix(W_k or identity(d)), "W_v": matrix(W_v or identity(d)),
-            "W_o": matrix(W_o or identity(d)), "b_q": vector(b_q or [0] * s)}
+    return {
+        "W_q": matrix(W_q),
+        "W_k": matrix(W_k or identity(d)),
+        "W_v": matrix(W_v or identity(d)),
+        "W_o": matrix(W_o or identity(d)),
+        "b_q": vector(b_q or [0] * s),
+    }
 
 
 def mlp(d: int = 2, W_1: Json = (), W_2: Json = None, b_1: Json = (), b_2: Json = None) -> Json:
     """No hidden units and no bias, unless given."""
-    return {"W_1": matrix(list(W_1)), "b_1": vector(list(b_1)), "W_2": matrix(W_2 or zeros(d, 0)),
-            "b_2": vector(b_2 or [0] * d)}
+    return {
+        "W_1": matrix(list(W_1)),
+        "b_1": vector(list(b_1)),
+        "W_2": matrix(W_2 or zeros(d, 0)),
+        "b_2": vector(b_2 or [0] * d),
+    }
 
 
 def layer(heads: Json = None, mlp_: Json = None, causal: bool = False, E: Json = None) -> Json:
@@ -87,10 +98,15 @@ def branch(unit: int, active: Json, inactive: Json) -> Json:
     return {"unit": unit, "active": active, "inactive": inactive}
 
 
-def separation(w: list[Json], *, argument: str = "cone", head_index: int = 0,
-               multipliers: tuple[Json, Json] = (None, None)) -> Json:
-    return {"argument": argument, "head": head_index, "w": vector(w),
-            "multipliers": [None if m is None else vector(m) for m in multipliers]}
+def separation(
+    w: list[Json], *, argument: str = "cone", head_index: int = 0, multipliers: tuple[Json, Json] = (None, None)
+) -> Json:
+    return {
+        "argument": argument,
+        "head": head_index,
+        "w": vector(w),
+        "multipliers": [None if m is None else vector(m) for m in multipliers],
+    }
 
 
 def exp_sum(*terms: tuple[Json, Json]) -> Json:
@@ -104,8 +120,16 @@ def fractions(numerators: list[Json], denominator: Json = None) -> Json:
 
 def certificate(claim: str, relation: str, instance: Json, witness: Json, **others: Json) -> Json:
     """A certificate without its hash; `others` replaces or adds fields of the envelope."""
-    return {"format": "promptcert-certificate/1", "claim": claim, "relation": relation, "evidence": "exact",
-            "instance": instance, "witness": witness, "toolkit": {"tests": "1"}, **others}
+    return {
+        "format": "promptcert-certificate/1",
+        "claim": claim,
+        "relation": relation,
+        "evidence": "exact",
+        "instance": instance,
+        "witness": witness,
+        "toolkit": {"tests": "1"},
+        **others,
+    }
 
 
 def canonical(value: Json) -> str:
@@ -120,6 +144,7 @@ def seal(value: Json) -> bytes:
 
 
 # --- true certificates -----------------------------------------------------------------------------------
+
 
 def pair(instance: Json, witness: Json) -> Json:
     return certificate("unmemorizable-pair", "no-prompt-memorizes", instance, witness)
@@ -148,8 +173,7 @@ def cone_points() -> Json:
     """w = e_1: the first context has output in direction +e_1, its query wants -e_1; the second the reverse."""
     first = query([[3, 0], [0, 1]], 1, [-2, 5])
     second = query([[-3, 0], [0, 1]], 1, [2, 0])
-    witness = {"argument": "separation", "preimages": [point([-2, 5]), point([2, 0])],
-               "pairs": [[separation([1, 0])]]}
+    witness = {"argument": "separation", "preimages": [point([-2, 5]), point([2, 0])], "pairs": [[separation([1, 0])]]}
     return pair(two(first, second), witness)
 
 
@@ -157,8 +181,11 @@ def closeness_points(gap: Json = "1/1000") -> Json:
     """Two contexts that are close, two targets that are not; w points from the first to the second."""
     first = query([[3, 0], [0, 1]], 1, [4, 5])
     second = query([[3 - Fraction(gap), 0], [0, 1]], 1, [6, 5])
-    witness = {"argument": "separation", "preimages": [point([4, 5]), point([6, 5])],
-               "pairs": [[separation([1, 0], argument="closeness")]]}
+    witness = {
+        "argument": "separation",
+        "preimages": [point([4, 5]), point([6, 5])],
+        "pairs": [[separation([1, 0], argument="closeness")]],
+    }
     return pair(two(first, second), witness)
 
 
@@ -172,26 +199,37 @@ def cone_tree() -> Json:
     biased = head(1, W_q=[[0]], b_q=[1])
     first, second = query([[9, 30]], 1, [-4]), query([[-9, -30]], 1, [7])
     pairs = [[separation([1], multipliers=([i], [j])) for j in (2, 0)] for i in (-2, 0)]
-    proof = tree(branch(0, PIECE, PIECE))
-    witness = {"argument": "separation", "preimages": [proof, proof], "pairs": pairs}
+    proofs = [tree(branch(0, PIECE, PIECE)) for _ in range(2)]
+    witness = {"argument": "separation", "preimages": proofs, "pairs": pairs}
     return pair(two(first, second, layer([biased], bent)), witness)
 
 
 def cone_two_heads() -> Json:
     """Tokens of length 3, heads of size 2 and 1; w = e_1 vanishes on the second head; an MLP with a point proof."""
-    small = mlp(3, W_1=[["1/2", 0, 0], [0, "1/3", 0]], W_2=[["1/2", 0], [0, "1/2"], [0, 0]],
-                b_1=[1, "-1/7"], b_2=[0, 0, "1/9"])
-    heads = [head(3, W_q=[[1, 0, 0], [0, 1, 0]], W_k=[[0, 1, 0], [0, 0, 1]], W_v=[[1, 0, 0], [0, 0, 1]],
-                  W_o=[[1, 0], [0, 1], [0, 1]]),
-             head(3, W_q=[[1, 1, 1]], W_k=[[0, 1, 1]], W_v=[[1, 2, 3]], W_o=[[0], [1], [1]], b_q=["-1/5"])]
+    small = mlp(
+        3, W_1=[["1/2", 0, 0], [0, "1/3", 0]], W_2=[["1/2", 0], [0, "1/2"], [0, 0]], b_1=[1, "-1/7"], b_2=[0, 0, "1/9"]
+    )
+    heads = [
+        head(
+            3,
+            W_q=[[1, 0, 0], [0, 1, 0]],
+            W_k=[[0, 1, 0], [0, 0, 1]],
+            W_v=[[1, 0, 0], [0, 0, 1]],
+            W_o=[[1, 0], [0, 1], [0, 1]],
+        ),
+        head(3, W_q=[[1, 1, 1]], W_k=[[0, 1, 1]], W_v=[[1, 2, 3]], W_o=[[0], [1], [1]], b_q=["-1/5"]),
+    ]
     # MLP(z) for z = (-1, 5, 0) is (-1 + 1/4, 5 + 16/42 * 2, 1/9): hidden units 1/2 and 5/3 - 1/7 = 32/21.
     z_1, y_1 = [-1, 5, 0], ["-3/4", 5 + Fraction(16, 21), "1/9"]
     z_2, y_2 = [2, 0, 0], [3, 0, "1/9"]  # hidden units 2 and 0
     first = query([[3, 0], [0, 1], [1, 1]], 1, y_1)
     second = query([[-3, 0], [0, 1], [0, 1]], 1, y_2)
     factor = [[1, 0], [0, 1]]  # M + M^T = diag(5/2, 7/3)
-    witness = {"argument": "separation", "preimages": [point(z_1, factor), point(z_2, factor)],
-               "pairs": [[separation([1, 0, 0])]]}
+    witness = {
+        "argument": "separation",
+        "preimages": [point(z_1, factor), point(z_2, factor)],
+        "pairs": [[separation([1, 0, 0])]],
+    }
     return pair(two(first, second, layer(heads, small)), witness)
 
 
@@ -200,19 +238,23 @@ def embedded_causal() -> Json:
     E = [[7, 1, 0, 0], [7, 0, 1, 0]]
     first = query([[2, 0, -100], [0, 0, 0]], 1, [-2, 5])
     second = query([[-4, 0, 100], [0, 0, 0]], 1, [2, 0])
-    witness = {"argument": "separation", "preimages": [point([-2, 5]), point([2, 0])],
-               "pairs": [[separation([1, 0])]]}
+    witness = {"argument": "separation", "preimages": [point([-2, 5]), point([2, 0])], "pairs": [[separation([1, 0])]]}
     return pair(two(first, second, layer(causal=True, E=E)), witness)
 
 
 def split(fraction: Json = None) -> Json:
     """Two heads; the token (1, 0) gives the columns of X scores 0 and 2, and those of P scores 1 and -1/2."""
-    instance = {"heads": [head(), head(W_q=[[0, 0]], W_k=[[1, 1]], W_v=[[1, 1]], W_o=[[2], [3]])],
-                "token": vector([1, 0]), "X": matrix([[0, 2], [1, "1/3"]]), "P": matrix([[1, "-1/2"], [4, 0]])}
+    instance = {
+        "heads": [head(), head(W_q=[[0, 0]], W_k=[[1, 1]], W_v=[[1, 1]], W_o=[[2], [3]])],
+        "token": vector([1, 0]),
+        "X": matrix([[0, 2], [1, "1/3"]]),
+        "P": matrix([[1, "-1/2"], [4, 0]]),
+    }
     S_X, S_P = ((1, 0), (1, 2)), ((1, 1), (1, "-1/2"))
     first = fractions([exp_sum(*S_X)], exp_sum(*S_X, *S_P))
-    return certificate("attention-split", "splits", instance,
-                       {"fractions": [fraction or first, fractions([exp_sum(("1/2", 0))])]})
+    return certificate(
+        "attention-split", "splits", instance, {"fractions": [fraction or first, fractions([exp_sum(("1/2", 0))])]}
+    )
 
 
 def direction(rho: Json = 1) -> Json:
@@ -229,10 +271,14 @@ def direction(rho: Json = 1) -> Json:
 def norm_product(solved: bool = True) -> Json:
     """W_1 = (1/2, 1/3) as a 1 x 2 matrix and W_2 its transpose: norms squared 13/36 each."""
     net = mlp(2, W_1=[["1/2", "1/3"]], W_2=[["1/2"], ["1/3"]], b_1=[1], b_2=[0, 1])
-    witness = {"bounds": [scalar("1/2"), scalar("3/4")], "factors": [matrix([["1/3"]]), matrix([["1/2"]])],
-               "z": vector([0, 3]) if solved else None}  # hidden unit 2
-    return certificate("mlp-injectivity", "norm-product", {"mlp": net, "y": vector([1, "14/3"]) if solved else None},
-                       witness)
+    witness = {
+        "bounds": [scalar("1/2"), scalar("3/4")],
+        "factors": [matrix([["1/3"]]), matrix([["1/2"]])],
+        "z": vector([0, 3]) if solved else None,
+    }  # hidden unit 2
+    return certificate(
+        "mlp-injectivity", "norm-product", {"mlp": net, "y": vector([1, "14/3"]) if solved else None}, witness
+    )
 
 
 def monotone(solved: bool = True) -> Json:

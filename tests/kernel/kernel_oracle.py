@@ -10,7 +10,7 @@ Json = Any
 Sum = dict[Fraction, Fraction]  # exponent -> coefficient
 
 
-class Unsure(Exception):
+class UnsureError(Exception):
     """A sign that the precision of the oracle does not show."""
 
 
@@ -20,8 +20,10 @@ def number(value: Json) -> int:
 
 def values(value: Json) -> Any:
     """A scalar, vector or matrix of fractions."""
+
     def divided(num: Json) -> Any:
         return [divided(n) for n in num] if isinstance(num, list) else Fraction(number(num), number(value["den"]))
+
     return divided(value["num"])
 
 
@@ -60,7 +62,7 @@ def sign(terms: Sum) -> int:
         return 1
     if total < 0:
         return -1
-    raise Unsure
+    raise UnsureError
 
 
 def combined(*parts: tuple[Fraction, Sum]) -> Sum:
@@ -103,12 +105,12 @@ def leaves(node: Json, fixed: dict[int, bool]) -> list[tuple[dict[int, bool], Js
     return [(fixed, node)]
 
 
-def bound(mlp: Mlp, y: Any, fixed: dict[int, bool], f: Any, l: Any) -> Fraction | None:
-    Ml = apply(transposed(mlp.M), l) if l else []
-    for i in range(len(l)):
-        if l[i] > 0 and fixed.get(i) is not True or f[i] > Ml[i] and fixed.get(i) is not False:
+def bound(mlp: Mlp, y: Any, fixed: dict[int, bool], f: Any, multipliers: Any) -> Fraction | None:
+    image = apply(transposed(mlp.M), multipliers) if multipliers else []
+    for i, multiplier in enumerate(multipliers):
+        if (multiplier > 0 and fixed.get(i) is not True) or (f[i] > image[i] and fixed.get(i) is not False):
             return None
-    return dot(l, mlp.c(y))
+    return dot(multipliers, mlp.c(y))
 
 
 def pieces(mlp: Mlp, y: Any, proof: Json) -> Any:
@@ -142,9 +144,9 @@ def unmemorizable_pair(instance: Json, witness: Json) -> bool:
     for query in instance["queries"]:
         columns, k = transposed(values(query["X"])), number(query["column"])
         if layer["E"] is not None:
-            extra = transposed(values(layer["E"]))[-len(columns):]
+            extra = transposed(values(layer["E"]))[-len(columns) :]
             columns = [[a + b for a, b in zip(u, v, strict=True)] for u, v in zip(columns, extra, strict=True)]
-        contexts.append(columns[:k + 1] if layer["causal"] else columns)
+        contexts.append(columns[: k + 1] if layer["causal"] else columns)
         tokens.append(columns[k])
         targets.append(values(query["target"]))
     if witness["argument"] == "contradictory-data":
@@ -164,8 +166,10 @@ def unmemorizable_pair(instance: Json, witness: Json) -> bool:
             if any(any(apply(transposed(V[k]), w)) for k in range(len(V)) if k != chosen):
                 return False
             h = heads[chosen]
-            q = [apply(transposed(h["W_k"]), [a + b for a, b in zip(apply(h["W_q"], x), h["b_q"], strict=True)])
-                 for x in tokens]
+            q = [
+                apply(transposed(h["W_k"]), [a + b for a, b in zip(apply(h["W_q"], x), h["b_q"], strict=True)])
+                for x in tokens
+            ]
             if q[0] != q[1]:
                 return False
             M_1 = upper(mlp, targets[0], tokens[0], first, w, step["multipliers"][0])
@@ -181,8 +185,10 @@ def unmemorizable_pair(instance: Json, witness: Json) -> bool:
                 signs = [sign(B[0]), -sign(B[1]), -sign({Fraction(0): M_1}), sign({Fraction(0): m_2})]
             else:
                 one = Fraction(1)
-                signs = [sign({Fraction(0): m_2 - M_1}),
-                         sign(combined((one, B[0]), (-one, B[1]), (-M_1, S[0]), (m_2, S[1])))]
+                signs = [
+                    sign({Fraction(0): m_2 - M_1}),
+                    sign(combined((one, B[0]), (-one, B[1]), (-M_1, S[0]), (m_2, S[1]))),
+                ]
             if min(signs) < 0 or max(signs) <= 0:
                 return False
     return True
@@ -244,8 +250,9 @@ def attention_split(instance: Json, witness: Json) -> bool:
             return False
         for i in range(len(x)):
             left = product(product(den, output(P + X, i)), product(S_X, S_P))
-            right = combined((one, product(num, product(output(X, i), S_P))),
-                             (one, product(rest, product(output(P, i), S_X))))
+            right = combined(
+                (one, product(num, product(output(X, i), S_P))), (one, product(rest, product(output(P, i), S_X)))
+            )
             if sign(combined((one, left), (-one, product(S, right)))):
                 return False
     return True
@@ -262,8 +269,9 @@ def direction_lemma(instance: Json, witness: Json) -> bool:
         return False
     one_plus_kappa = combined((one, {Fraction(0): one}), (one, {rho: one}))
     for i, V_i in enumerate(V):
-        left = combined((one, product(combined(*zip(V_i, n, strict=True)), r)),
-                        (dot(V_i, x_0), product({rho: one}, product(p, r))))
+        left = combined(
+            (one, product(combined(*zip(V_i, n, strict=True)), r)), (dot(V_i, x_0), product({rho: one}, product(p, r)))
+        )
         if sign(combined((one, left), (-one, product(one_plus_kappa, product(a[i], p))))):
             return False
     return True

@@ -86,8 +86,9 @@ def test_factor_exactly_where_positive_definite(B: fmpq_mat, shift: fmpq) -> Non
 @settings(max_examples=100, deadline=None)
 def test_symmetric_matrices_of_any_sign(entries: list[int]) -> None:
     N = fmpq_mat(4, 4)
-    for k, (i, j) in enumerate((i, j) for i in range(4) for j in range(i + 1)):
-        N[i, j] = N[j, i] = fmpq(entries[k] + 12 * (i == j))
+    places = [(i, j) for i in range(4) for j in range(i + 1)]
+    for (i, j), entry in zip(places, entries, strict=True):
+        N[i, j] = N[j, i] = fmpq(entry + 12 * (i == j))
     F = positive_definite_factor(N)
     assert (F is not None) == is_positive_definite(N)
     if F is not None:
@@ -178,10 +179,10 @@ def test_relative_error_too_small() -> None:
 )
 @settings(max_examples=100, deadline=None)
 def test_norm_product(W_1: fmpq_mat, W_2: fmpq_mat, target: fmpq) -> None:
-    squares = definite._square_estimate(W_1), definite._square_estimate(W_2)
-    if squares[0] != 0 and squares[1] != 0:  # bring the product of the norms to the target
-        root = (squares[0] * squares[1]).p, (squares[0] * squares[1]).q
-        W_1 = W_1 * (target * root[1] / (root[0] * root[1]).isqrt()) if root[0] > 2**120 else W_1
+    product = definite._square_estimate(W_1) * definite._square_estimate(W_2)
+    if product != 0:  # bring the product of the norms to the target, to 100 bits
+        root = fmpq((product.p * product.q << 400).isqrt(), product.q << 200)
+        W_1 = W_1 * (target / root)
     pair = norm_product_below_one(W_1, W_2)
     squares = definite._square_estimate(W_1), definite._square_estimate(W_2)
     assert (pair is not None) == (squares[0] * squares[1] < 1)

@@ -19,7 +19,8 @@ SLUG = "attention-split"
 
 
 def certify(attention: Attention, token: RationalMatrix, X: RationalMatrix, P: RationalMatrix) -> CaseResult:
-    """Check the split of every head at ``token`` (d×1) for context X (d×m) and prompt P (d×m_p), against the model itself."""
+    """Check the split of every head at ``token`` (d×1) for context X (d×m) and prompt P (d×m_p), against the model
+    itself."""
     x = token.column(0)
     splits = [split(head, x, X, P) for head in attention.heads]
     total: ExpMatrix | None = None
@@ -54,7 +55,9 @@ def _zero_weights() -> CaseResult:
     """All scores equal: attention is the plain mean."""
     zero = RationalMatrix.zeros(2, 2)
     head = Head(zero, zero, RationalMatrix.identity(2))
-    return certify(Attention((head,)), column_vector([1, 2]), RationalMatrix.of([[1, 2], [3, 4]]), RationalMatrix.of([[5], [6]]))
+    return certify(
+        Attention((head,)), column_vector([1, 2]), RationalMatrix.of([[1, 2], [3, 4]]), RationalMatrix.of([[5], [6]])
+    )
 
 
 def cases(settings: Settings) -> list[Case]:
@@ -71,7 +74,9 @@ def cases(settings: Settings) -> list[Case]:
 CLAIM = Claim(
     slug=SLUG,
     title="Attention split",
-    statement="Att(x, [P, X]) = λ Att(x, X) + (1−λ) Att(x, P) for each head, with λ = S(X,x) / (S(X,x) + S(P,x)) in (0, 1).",
+    statement=(
+        "Att(x, [P, X]) = λ Att(x, X) + (1−λ) Att(x, P) for each head, with λ = S(X,x) / (S(X,x) + S(P,x)) in (0, 1)."
+    ),
     source="THEORY section 1; cf. Wang et al. 2023, proof of Theorem 2",
     scope="the identity for this head, token, context and prompt, in Frac(Q[e^q])",
     cases=cases,

@@ -20,7 +20,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One checked case. ``measured`` holds sampled numbers that stand beside the proof (JSON values); they prove nothing."""
+    """One checked case. ``measured`` holds sampled numbers that stand beside the proof (JSON values); they prove
+    nothing."""
 
     verdict: Verdict
     evidence: Evidence
@@ -49,8 +50,8 @@ class Finding:
 class Claim:
     """A claim as an object: the registry, the audit, the docs and the test ids are made from these.
 
-    ``cases(settings)`` lists the instances; ``scope`` says in one line what a proved case proves. ``expected`` is the verdict
-    of an audit that finds everything as claimed.
+    ``cases(settings)`` lists the instances; ``scope`` says in one line what a proved case proves. ``expected`` is the
+    verdict of an audit that finds everything as claimed.
     """
 
     slug: str

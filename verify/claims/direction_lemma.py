@@ -28,7 +28,7 @@ def certify(head: Head, token: list[fmpq], A: ExpMatrix, rho: fmpq) -> CaseResul
         holds = True  # an exponential token cannot be scored by the model's code; the kernel checks the identities
     else:
         context = rational.hstack(column_vector(token))
-        holds = A == Attention((head,))(column_vector(token), context)
+        holds = Attention((head,))(column_vector(token), context) == A
     instance = {
         "head": write.head(head),
         "token": write.vector(token),
@@ -88,7 +88,10 @@ def cases(settings: Settings) -> list[Case]:
 CLAIM = Claim(
     slug=SLUG,
     title="Direction lemma",
-    statement="Att(x_0, [x_1, x_0]) = A with weight 1/(1+κ) on x_1 iff x_1 = (1+κ) z − κ x_0 with V z = A and q·z = q·x_0 − ln κ/(1+κ).",
+    statement=(
+        "Att(x_0, [x_1, x_0]) = A with weight 1/(1+κ) on x_1 iff x_1 = (1+κ) z − κ x_0 "
+        "with V z = A and q·z = q·x_0 − ln κ/(1+κ)."
+    ),
     source="THEORY section 2; cf. Wang et al. 2023, Lemma 7 (closed form ours)",
     scope="the output A is attained exactly by the token x_1 of the closed form, for this head",
     cases=cases,

@@ -21,7 +21,8 @@ SLUG = "mlp-injectivity"
 
 
 def certify(mlp: FeedForward, y: list[fmpq], relation: str) -> CaseResult:
-    """Certify that ``mlp`` is injective by ``relation`` ("norm-product" or "monotone"), with the only preimage of y (d numbers)."""
+    """Certify that ``mlp`` is injective by ``relation`` ("norm-product" or "monotone"), with the only preimage of y
+    (d numbers)."""
     undecided = CaseResult(Verdict.UNDECIDED, Evidence.EXACT, f"no {relation} proof found")
     witness: dict[str, object]
     if relation == "norm-product":
@@ -46,7 +47,9 @@ def certify(mlp: FeedForward, y: list[fmpq], relation: str) -> CaseResult:
         raise AssertionError("the preimage is not mapped to its target")
     instance = {"mlp": write.mlp(mlp), "y": write.vector(y)}
     proof = Certificate(SLUG, relation, Evidence.EXACT, instance, {**witness, "z": write.vector(z)})
-    return CaseResult(Verdict.PROVED, Evidence.EXACT, f"injective ({relation}), r = {mlp.hidden}, the only preimage found", proof)
+    return CaseResult(
+        Verdict.PROVED, Evidence.EXACT, f"injective ({relation}), r = {mlp.hidden}, the only preimage found", proof
+    )
 
 
 def paper_example_1(d: int, r: int) -> FeedForward:
@@ -89,12 +92,20 @@ def cases(settings: Settings) -> list[Case]:
 CLAIM = Claim(
     slug=SLUG,
     title="Injective MLP",
-    statement="z ↦ z + W_2 ReLU(W_1 z + b_1) + b_2 is injective if ‖W_1‖‖W_2‖ < 1, more generally if I + W_1 W_2 plus its transpose is positive definite.",
+    statement=(
+        "z ↦ z + W_2 ReLU(W_1 z + b_1) + b_2 is injective if ‖W_1‖‖W_2‖ < 1, "
+        "and if M + M^T is positive definite for M = I + W_1 W_2."
+    ),
     source="THEORY section 2; cf. Wang et al. 2023, Lemma 4 (the second condition ours)",
     scope="injectivity of this MLP, and the only preimage of one target",
     cases=cases,
     findings=(
-        Finding("The paper's Example 1 has exactly one preimage for every target, not two; its MLP is injective.", "paper-example-1-positive"),
-        Finding("‖W_1‖‖W_2‖ < 1 is not needed: Example 1 has norm product d·r and is injective.", "paper-example-1-negative"),
+        Finding(
+            "The paper's Example 1 has exactly one preimage for every target, not two; its MLP is injective.",
+            "paper-example-1-positive",
+        ),
+        Finding(
+            "‖W_1‖‖W_2‖ < 1 is not needed: Example 1 has norm product d·r and is injective.", "paper-example-1-negative"
+        ),
     ),
 )

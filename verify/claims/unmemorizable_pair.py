@@ -7,12 +7,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from flint import fmpq
-
 from constructions.data import Dataset, Example
 from constructions.numbers.rational import RationalMatrix, column_vector
 from constructions.single_layer.decide import decide
-from constructions.single_layer.pair import NoPairError, UnmemorizablePair, closeness_pair, cone_pair, orthogonal_pair, unmemorizable_pair
+from constructions.single_layer.pair import (
+    NoPairError,
+    UnmemorizablePair,
+    closeness_pair,
+    cone_pair,
+    orthogonal_pair,
+    unmemorizable_pair,
+)
 from constructions.single_layer.preimage import Branch, Preimage, Tree
 from constructions.single_layer.separation import Separation, Unmemorizable
 from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
@@ -113,7 +118,9 @@ def _degenerate(construct: Callable[..., UnmemorizablePair]) -> CaseResult:
         if not str(refusal).startswith("degenerate case"):
             raise
     else:
-        return CaseResult(Verdict.REFUTED, Evidence.EXACT, "the degenerate case was not refused by the cone construction")
+        return CaseResult(
+            Verdict.REFUTED, Evidence.EXACT, "the degenerate case was not refused by the cone construction"
+        )
     return certify(construct(layer, [1, 0], [1, 1], [1, 2]))
 
 
@@ -129,7 +136,10 @@ def _several_preimages() -> CaseResult:
     """z ↦ z − 2 ReLU(z) in the first coordinate folds the line: targets below zero have two preimages."""
     I = RationalMatrix.identity(3)
     fold = FeedForward(
-        RationalMatrix.of([[1, 0, 0]]), RationalMatrix.zeros(1, 1), RationalMatrix.of([[-2], [0], [0]]), RationalMatrix.zeros(3, 1)
+        RationalMatrix.of([[1, 0, 0]]),
+        RationalMatrix.zeros(1, 1),
+        RationalMatrix.of([[-2], [0], [0]]),
+        RationalMatrix.zeros(3, 1),
     )
     layer = Layer(Attention((Head(I, I, I),)), fold)
     return certify(cone_pair(layer, [0, 0, 1], [-1, 1, 0], [-2, 0, 1]))
@@ -139,10 +149,15 @@ def _out_of_range() -> CaseResult:
     """The same fold never gives a positive first coordinate: a single example is unmemorizable by itself."""
     I = RationalMatrix.identity(2)
     fold = FeedForward(
-        RationalMatrix.of([[1, 0]]), RationalMatrix.zeros(1, 1), RationalMatrix.of([[-2], [0]]), RationalMatrix.zeros(2, 1)
+        RationalMatrix.of([[1, 0]]),
+        RationalMatrix.zeros(1, 1),
+        RationalMatrix.of([[-2], [0]]),
+        RationalMatrix.zeros(2, 1),
     )
     model = Transformer((Layer(Attention((Head(I, I, I),)), fold),))
-    return _decided(model, Dataset((Example(RationalMatrix.of([[1, 0], [0, 1]]), column_vector([1, 0])),)), "out-of-range")
+    return _decided(
+        model, Dataset((Example(RationalMatrix.of([[1, 0], [0, 1]]), column_vector([1, 0])),)), "out-of-range"
+    )
 
 
 def _decided(model: Transformer, data: Dataset, argument: str) -> CaseResult:
@@ -167,7 +182,8 @@ def _given_data() -> CaseResult:
 def _thorough(seed: int, d: int, k: int) -> CaseResult:
     rng = random.Random(f"{SLUG}/{seed}/thorough/{d}/{k}")
     layer = Layer(
-        Attention((Head(*[random_full_rank(rng, d, d) for _ in range(4)]),)), random_layer(rng, d, r=3, contractive=False).mlp
+        Attention((Head(*[random_full_rank(rng, d, d) for _ in range(4)]),)),
+        random_layer(rng, d, r=3, contractive=False).mlp,
     )
     try:
         return certify(unmemorizable_pair(layer), seed=seed)
@@ -196,14 +212,23 @@ def cases(settings: Settings) -> list[Case]:
 CLAIM = Claim(
     slug=SLUG,
     title="Unmemorizable pair",
-    statement="For a single layer there are two examples with a shared last token that no prompt of any length memorizes at once.",
+    statement=(
+        "For a single layer there are two examples with a shared last token that no prompt of any length memorizes at once."
+    ),
     source="THEORY section 2; cf. Wang et al. 2023, Theorem 2 (cone in this form and closeness ours)",
     scope="no prompt of any length, for this layer and these examples",
     cases=cases,
     depends=("attention-split", "direction-lemma", "mlp-injectivity"),
     findings=(
-        Finding("d ≥ 2 + dim span of the shifted preimages is not needed, neither is orthogonality: d = 3 works with any injective MLP, d = 2 outside one degenerate case.", "cone-d2-mlp2"),
-        Finding("Every pair of different targets in the range has an unmemorizable pair of distinct contexts.", "closeness-degenerate-d2"),
+        Finding(
+            "d ≥ 2 + dim span of the shifted preimages is not needed, neither is orthogonality: "
+            "d = 3 works with any injective MLP, d = 2 outside one degenerate case.",
+            "cone-d2-mlp2",
+        ),
+        Finding(
+            "Every pair of different targets in the range has an unmemorizable pair of distinct contexts.",
+            "closeness-degenerate-d2",
+        ),
         Finding("With several heads the cone argument has to be made head by head.", "cone-d4-heads2"),
     ),
 )

@@ -2,8 +2,6 @@
 
 import sys
 
-sys.dont_write_bytecode = True  # the folder holds the hashed sources and nothing else
-
-from verdict import run  # noqa: E402
+from verdict import run
 
 sys.exit(run(sys.argv[1:]))

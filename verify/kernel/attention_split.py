@@ -23,8 +23,8 @@ class AttentionSplit:
         """Att(x, [P, X]) = f Att(x, X) + (1 - f) Att(x, P) with 0 < f < 1, for each head."""
         for k, (head, fraction) in enumerate(zip(self.heads, self.fractions, strict=True)):
             self._demand_split(head, fraction, f"head {k}")
-        return (f"for every head ({len(self.heads)}), attention over prompt ({len(self.prompt.rows)} tokens) and "
-                f"context ({len(self.context.rows)} tokens) is the stated mixture of attention over each")
+        return (f"for every head ({len(self.heads)}), attention over prompt ({len(self.prompt.rows)} tokens) "
+                f"and context ({len(self.context.rows)} tokens) is the stated mixture of attention over each")
 
     def _demand_split(self, head: Head, fraction: Fractions, where: str) -> None:
         numerator, denominator = fraction.numerators[0], fraction.denominator

@@ -120,7 +120,7 @@ class Preimage:
 
     def upper_bound(self, k: int, w: Vector, token: Vector, multipliers: Vector | None,
                     where: str) -> Scalar:
-        """A number that w.(z - x) does not exceed on piece k: for a point the value, for a leaf by multipliers."""
+        """A number that w.(z - x) does not exceed on piece k: the value of a point, by multipliers for a leaf."""
         if isinstance(self.proof, Point):
             return w.dot(self.proof.z - token)
         if multipliers is None:

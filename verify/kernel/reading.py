@@ -182,7 +182,7 @@ def _json_float(digits: str) -> NoReturn:
 def _check_nesting(value: object) -> None:
     """Level by level, so that this check itself needs no recursion."""
     level = [value]
-    for _ in range(limits.MAX_NESTING + 1):
+    for _ in range(limits.MAX_NESTING):
         level = [child for parent in level if isinstance(parent, list | dict)
                  for child in (parent.values() if isinstance(parent, dict) else parent)
                  if isinstance(child, list | dict)]

@@ -21,7 +21,7 @@ USAGE = """usage: python3 -I verify/kernel CERT.json...
 
 Checks certificates, one line for each: true, false, not a certificate, or over limits. Exit code: 0 all true;
 1 one is false; else 4 one is not a certificate; else 3 one is over limits.
---hash prints the sha256 of this checker, the same as: (cd verify/kernel && LC_ALL=C sha256sum *.py) | sha256sum"""
+--hash prints the sha256 of this checker, that of (cd verify/kernel && LC_ALL=C sha256sum *.py) | sha256sum"""
 
 TRUE, FALSE, NOT_A_CERTIFICATE, OVER_LIMITS = "true", "false", "not a certificate", "over limits"
 EXIT_CODES = ((FALSE, 1), (NOT_A_CERTIFICATE, 4), (OVER_LIMITS, 3))

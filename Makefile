@@ -1,0 +1,25 @@
+# `make audit` and `make test` need Python >= 3.11 and make; everything else goes into .venv
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: audit test clean
+
+audit: .venv/ready
+	$(BIN)/promptcert audit --out audit --jobs 2
+
+test: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	cd verify/kernel && ../../$(BIN)/mypy --strict .
+	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/coverage run --branch --source=verify/kernel -m pytest -q tests/kernel
+	$(BIN)/coverage report --fail-under=100
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "promptcert needs Python >= 3.11, found " + sys.version)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv audit

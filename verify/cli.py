@@ -1,0 +1,83 @@
+"""The command line ``promptcert``: options, exit codes and the last line of defence against tracebacks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from constructions.files import InputError
+from verify import __version__
+from verify.audit import DisagreementError
+from verify.commands import audit, check, decide, doctor, show
+from verify.commands.answer import Answer, Exit, TimeLimitError
+
+COMMANDS = (audit, decide, check, show, doctor)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with this project's exit code for bad usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(int(Exit.BAD_INPUT))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (0 as claimed, 1 not as claimed, 2 undecided, 3 over limits, 4 bad
+    input)."""
+    parser = _Parser(
+        prog="promptcert", description="Theorems about prompt tuning, run and certified.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"promptcert {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    for module in COMMANDS:
+        module.add_parser(commands)
+    args = parser.parse_args(arguments)
+    answer = _answer(args)
+    try:
+        output = json.dumps(answer.document, indent=1, ensure_ascii=False) if args.format == "json" else answer.text
+        if output:
+            print(output, flush=True)
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return int(answer.code)
+
+
+def _answer(args: argparse.Namespace) -> Answer:
+    limit = getattr(args, "max_seconds", None)
+    try:
+        if limit is not None:
+            signal.signal(signal.SIGALRM, _time_is_up)
+            signal.setitimer(signal.ITIMER_REAL, limit)
+        answer: Answer = args.run(args)
+    except InputError as error:
+        return _failure(Exit.BAD_INPUT, str(error))
+    except DisagreementError as error:
+        return _failure(Exit.NOT_AS_CLAIMED, f"two ways to the same answer disagree (a bug): {error}")
+    except TimeLimitError:
+        return _failure(Exit.OVER_LIMITS, f"not finished within --max-seconds {limit:g}; nothing is claimed")
+    except MemoryError:
+        return _failure(Exit.OVER_LIMITS, "out of memory; nothing is claimed")
+    except KeyboardInterrupt:
+        return _failure(Exit.OVER_LIMITS, "interrupted; nothing is claimed")
+    finally:
+        if limit is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    return answer
+
+
+def _failure(code: Exit, message: str) -> Answer:
+    """The one line goes to stderr; standard output carries a document only where JSON was asked for."""
+    print(f"error: {message}", file=sys.stderr)
+    return Answer(code, {"verdict": "undecided", "error": message}, "undecided" if code is Exit.OVER_LIMITS else "")
+
+
+def _time_is_up(number: int, frame: FrameType | None) -> NoReturn:
+    raise TimeLimitError

@@ -1,0 +1,119 @@
+"""``promptcert audit``: run the claims, write certificates and the report, compare every verdict with the expected
+one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from verify.audit import DisagreementError, audit
+from verify.claims import REGISTRY, Settings
+from verify.commands.answer import Answer, Exit, add_common, positive_int, rendered
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser("audit", help="check the claims and compare every verdict with the expected one")
+    parser.add_argument(
+        "--claim", action="append", choices=sorted(REGISTRY), metavar="SLUG", help="only this claim (repeatable)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write certificates/ and report.json here")
+    parser.add_argument("--thorough", action="store_true", help="many more random instances")
+    parser.add_argument("--jobs", type=positive_int, default=1, metavar="N", help="cases in parallel (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random instances (default: 0)")
+    parser.add_argument("--resume", action="store_true", help="keep what an interrupted run in --out has finished")
+    add_common(parser, long_running=True)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> Answer:
+    if args.resume and args.out is None:
+        return Answer(
+            Exit.BAD_INPUT,
+            {"error": "--resume needs --out"},
+            "error: --resume needs --out, the folder of the run to go on with",
+        )
+    slugs = [slug for slug in REGISTRY if args.claim is None or slug in args.claim]
+    settings = Settings(seed=args.seed, thorough=args.thorough)
+    try:
+        with _progress() as step:
+            report = audit(slugs, settings, out=args.out, jobs=args.jobs, resume=args.resume, on_progress=step)
+    except DisagreementError as error:
+        return Answer(
+            Exit.NOT_AS_CLAIMED, {"error": str(error)}, f"error: two ways to the same answer disagree: {error}"
+        )
+    return Answer(_code(report), report, _text(report, args.out))
+
+
+def _code(report: dict[str, Any]) -> Exit:
+    if report["as_expected"]:
+        return Exit.AS_CLAIMED
+    wrong = [claim for claim in report["claims"] if not claim["as_expected"]]
+    return Exit.UNDECIDED if all(claim["verdict"] == "undecided" for claim in wrong) else Exit.NOT_AS_CLAIMED
+
+
+def _text(report: dict[str, Any], out: Path | None) -> str:
+    table = Table(title="promptcert audit", title_justify="left")
+    for column in ("claim", "verdict", "expected", "evidence", "cases", "each certificate proves"):
+        table.add_column(column, overflow="fold")
+    for claim in report["claims"]:
+        proved = sum(case["verdict"] == "proved" for case in claim["cases"])
+        table.add_row(
+            claim["slug"],
+            claim["verdict"],
+            claim["expected"],
+            claim["evidence"],
+            f"{proved}/{len(claim['cases'])}",
+            escape(claim["scope"]),
+        )
+    lines = [rendered(table)]
+    for claim in report["claims"]:
+        lines += [
+            f"{claim['slug']}/{case['name']}: {case['verdict']}: {case['summary']}"
+            for case in claim["cases"]
+            if case["verdict"] != claim["expected"]
+        ]
+    attacks = [
+        (f"{claim['slug']}/{case['name']}", case["sampled"])
+        for claim in report["claims"]
+        for case in claim["cases"]
+        if "adversary_best_loss" in case["sampled"]
+    ]
+    if attacks:
+        name, sampled = min(attacks, key=lambda item: item[1]["adversary_best_loss"])
+        lines.append(
+            f"sampled beside the proofs: over {len(attacks)} unmemorizable datasets, "
+            "gradient descent over prompts reached a loss of "
+            f"{sampled['adversary_best_loss']:g} at best ({name}, {sampled['adversary_prompt_length']} tokens)"
+        )
+    if out is not None:
+        count = sum(case["certificate"] is not None for claim in report["claims"] for case in claim["cases"])
+        lines.append(
+            f"{count} certificates, all accepted by the kernel: {out / 'certificates'}; report: {out / 'report.json'}"
+        )
+    lines.append("everything as claimed" if report["as_expected"] else "NOT everything as claimed")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on stderr, only on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, name: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("audit", total=None)
+
+        def step(done: int, total: int, name: str) -> None:
+            progress.update(task, completed=done, total=total, description=name)
+
+        yield step

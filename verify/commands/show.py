@@ -1,0 +1,167 @@
+"""``promptcert show``: a certificate told in words and numbers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from verify.commands.answer import Answer, Exit, add_common
+from verify.kernel_process import ANSWERS, check_files
+
+MAX_SHOWN = 12
+"""Vectors and matrices with more entries in a row or column than this are told by their shape."""
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser("show", help="tell a certificate in words and numbers")
+    parser.add_argument("certificate", metavar="CERT.json")
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> Answer:
+    checked = check_files([args.certificate])[0]
+    code = Exit(ANSWERS[checked.verdict])
+    if code in (Exit.BAD_INPUT, Exit.OVER_LIMITS):
+        text = f"{args.certificate}: {checked.verdict}: {checked.sentence}"
+        return Answer(
+            code, {"certificate": None, "kernel": checked.verdict, "sentence": checked.sentence, "told": [text]}, text
+        )
+    document = json.loads(Path(args.certificate).read_text(encoding="utf-8"))
+    try:
+        told = TELLERS[document["claim"]](document["instance"], document["witness"])
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError):
+        told = ["its instance or witness is not what the format asks for"]
+    lines = [
+        f"{document['claim']}: {document['relation']} ({document['evidence']})",
+        f"kernel: {checked.verdict}: {checked.sentence}",
+        *told,
+        "made by " + ", ".join(f"{name} {number}" for name, number in sorted(document["toolkit"].items())),
+        f"sha256 {document['sha256']}",
+    ]
+    content = {key: document[key] for key in ("claim", "relation", "evidence", "toolkit", "sha256")}
+    return Answer(
+        code,
+        {"certificate": content, "kernel": checked.verdict, "sentence": checked.sentence, "told": told},
+        "\n".join(lines),
+    )
+
+
+def _integer(value: int | str) -> int:
+    return int(value, 16) if isinstance(value, str) else value
+
+
+def _value(part: dict[str, Any]) -> str:
+    """A scalar, vector or matrix of the format as text, or its shape when it is long."""
+    num, den = part["num"], _integer(part["den"])
+
+    def fraction(n: int | str) -> str:
+        x = Fraction(_integer(n), den)
+        if max(x.numerator.bit_length(), x.denominator.bit_length()) > 128:
+            return f"a rational of {x.numerator.bit_length()} over {x.denominator.bit_length()} bits"
+        return str(x)
+
+    if not isinstance(num, list):
+        return fraction(num)
+    if num and isinstance(num[0], list):
+        if max(len(num), len(num[0])) > MAX_SHOWN:
+            return f"a {len(num)}×{len(num[0])} matrix"
+        return "[" + "; ".join(", ".join(fraction(x) for x in row) for row in num) + "]"
+    if len(num) > MAX_SHOWN:
+        return f"a vector of {len(num)}"
+    return "(" + ", ".join(fraction(x) for x in num) + ")"
+
+
+def _sum(part: dict[str, Any]) -> str:
+    den_c, den_q = _integer(part["coefficients"]["den"]), _integer(part["exponents"]["den"])
+    terms = zip(part["coefficients"]["num"], part["exponents"]["num"], strict=True)
+    shown = [f"{Fraction(_integer(c), den_c)}·e^({Fraction(_integer(q), den_q)})" for c, q in terms]
+    return " + ".join(shown[:MAX_SHOWN]) + (f" + … ({len(shown)} terms)" if len(shown) > MAX_SHOWN else "") or "0"
+
+
+def _head_lines(heads: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"head {j}: " + ", ".join(f"{name} = {_value(head[name])}" for name in ("W_q", "W_k", "W_v", "W_o", "b_q"))
+        for j, head in enumerate(heads)
+    ]
+
+
+def _tell_pair(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]:
+    layer, mlp = instance["layer"], instance["layer"]["mlp"]
+    hidden = len(mlp["b_1"]["num"])
+    lines = [
+        f"layer: {len(layer['heads'])} head(s), {hidden} hidden units" + (", causal mask" if layer["causal"] else "")
+    ]
+    lines += _head_lines(layer["heads"])
+    if hidden:
+        lines.append("MLP: " + ", ".join(f"{name} = {_value(mlp[name])}" for name in ("W_1", "b_1", "W_2", "b_2")))
+    for k, query in enumerate(instance["queries"], start=1):
+        lines.append(
+            f"X_{k} = {_value(query['X'])}, asked at token {query['column']}: y_{k} = {_value(query['target'])}"
+        )
+    argument = witness["argument"]
+    if argument == "contradictory-data":
+        lines.append("the same input is asked for two different outputs")
+    elif argument == "out-of-range":
+        lines.append(
+            "the target has no preimage under the MLP: every activation pattern is empty by its Farkas multipliers"
+        )
+    else:
+        for k, proof in enumerate(witness["preimages"], start=1):
+            if proof["kind"] == "point":
+                lines.append(f"y_{k} has the only preimage z_{k} = {_value(proof['z'])} (M + M^T is positive definite)")
+            else:
+                lines.append(
+                    f"y_{k} has {_pieces(proof['tree'])} preimage piece(s), "
+                    "by a tree over the signs of the hidden units"
+                )
+        for i, row in enumerate(witness["pairs"]):
+            for j, item in enumerate(row):
+                lines.append(
+                    f"pieces {i} and {j}: {item['argument']} at head {item['head']} with w = {_value(item['w'])}"
+                )
+    return lines
+
+
+def _pieces(node: dict[str, Any]) -> int:
+    if "leaf" in node:
+        return int(node["leaf"] == "piece")
+    return _pieces(node["active"]) + _pieces(node["inactive"])
+
+
+def _tell_split(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]:
+    lines = _head_lines(instance["heads"])
+    lines.append(f"x = {_value(instance['token'])}, X = {_value(instance['X'])}, P = {_value(instance['P'])}")
+    for j, fraction in enumerate(witness["fractions"]):
+        lines.append(f"λ of head {j} = ({_sum(fraction['numerators'][0])}) / ({_sum(fraction['denominator'])})")
+    return lines
+
+
+def _tell_direction(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]:
+    lines = _head_lines([instance["head"]])
+    lines.append(f"x_0 = {_value(instance['token'])}, κ = e^({_value(instance['rho'])})")
+    for name, part in (("A", instance["output"]), ("x_1", witness["x_1"])):
+        entries = "; ".join(_sum(x) for x in part["numerators"])
+        lines.append(f"{name} = [{entries}] / ({_sum(part['denominator'])})")
+    return lines
+
+
+def _tell_injectivity(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]:
+    lines = ["MLP: " + ", ".join(f"{name} = {_value(instance['mlp'][name])}" for name in ("W_1", "b_1", "W_2", "b_2"))]
+    if "bounds" in witness:
+        lines.append("‖W_1‖² < {}, ‖W_2‖² < {}".format(*[_value(bound) for bound in witness["bounds"]]))
+    if instance["y"] is not None:
+        lines.append(f"y = {_value(instance['y'])} has the only preimage z = {_value(witness['z'])}")
+    return lines
+
+
+TELLERS: dict[str, Callable[[dict[str, Any], dict[str, Any]], list[str]]] = {
+    "unmemorizable-pair": _tell_pair,
+    "attention-split": _tell_split,
+    "direction-lemma": _tell_direction,
+    "mlp-injectivity": _tell_injectivity,
+}

@@ -81,3 +81,7 @@ def _failure(code: Exit, message: str) -> Answer:
 
 def _time_is_up(number: int, frame: FrameType | None) -> NoReturn:
     raise TimeLimitError
+
+
+if __name__ == "__main__":
+    sys.exit(main())

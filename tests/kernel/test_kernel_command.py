@@ -108,15 +108,17 @@ def test_no_floats_in_the_source() -> None:
             assert not (isinstance(node, ast.Name) and node.id == "float"), path
 
 
-def test_usage() -> None:
+def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], ["-x"], ["--hash", "x"], ["--help"]):
+        assert verdict.run(arguments) == 4
+        assert capsys.readouterr() == ("", verdict.USAGE + "\n")
         done = run(*arguments)
         assert done.returncode == 4
         assert done.stdout == ""
         assert done.stderr.startswith("usage: python3 -I verify/kernel CERT.json...")
 
 
-def test_hash() -> None:
+def test_hash(capsys: pytest.CaptureFixture[str]) -> None:
     """Reproducible without the kernel: sha256 of the lines that sha256sum prints."""
     lines = [
         f"{hashlib.sha256((KERNEL / name).read_bytes()).hexdigest()}  {name}\n"
@@ -126,6 +128,8 @@ def test_hash() -> None:
     done = run("--hash")
     assert done.returncode == 0
     assert done.stdout == hashlib.sha256("".join(lines).encode()).hexdigest() + "\n"
+    assert verdict.run(["--hash"]) == 0
+    assert capsys.readouterr().out == done.stdout
     assert len(lines) == 12
 
 

@@ -16,6 +16,7 @@ Judge = Callable[[bytes], tuple[str, str]]
 Json = Any
 GOOD = seal(make.TRUE["cone"])
 NUM = ("instance", "queries", 0, "X", "num", 0, 0)
+STEP = ("witness", "pairs", 0, 0)
 DEN = ("instance", "queries", 0, "X", "den")
 
 
@@ -220,20 +221,21 @@ def test_large_exponents_and_numbers(judge: Judge) -> None:
     assert judge(seal(close))[0] == "true"
 
 
-def test_intermediate_results_are_bounded(judge: Judge) -> None:
-    """4 million bits in each of three factors of the value matrix: the product is over the limits."""
-    long = hex(1 << ((1 << 22) - 1))
-    edits = {
-        name: (("instance", "layer", "heads", 0, name, "num", 0, 0), long) for name in ("W_q", "W_k", "W_v", "W_o")
-    }
-    value = hostile(
-        **edits,
-        x=(NUM, long),
-        t=(("instance", "queries", 0, "X", "num", 0, 1), long),
-        u=(("instance", "queries", 1, "X", "num", 0, 1), long),
-    )
-    verdict, text = judge(seal(value))
-    assert verdict == "over limits", text
+def test_intermediate_results_are_bounded(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long factors are allowed one by one; their products, and common denominators, run into a limit."""
+    monkeypatch.setattr(limits, "MAX_COMPUTED_BITS", 1 << 16)
+    long = hex((1 << (1 << 15)) - 1)
+    head = ("instance", "layer", "heads", 0)
+    for edits in (
+        {name: ((*head, name, "num", 0, 0), long) for name in ("W_v", "W_o")} | {"w": ((*STEP, "w", "num", 0), long)},
+        {  # equal tokens (0, 1), denominators without a common factor
+            str(k): (("instance", "queries", k, "X"), {"den": den, "num": [[3, 0], [0, den]]})
+            for k, den in enumerate((long, hex(1 << ((1 << 15) - 1))))
+        }
+        | {"argument": ((*STEP, "argument"), "closeness")},
+    ):
+        verdict, text = judge(seal(hostile(**edits)))
+        assert (verdict, "of an intermediate result" in text) == ("over limits", True), text
 
 
 def test_many_terms(judge: Judge) -> None:

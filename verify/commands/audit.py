@@ -92,7 +92,7 @@ def _text(report: dict[str, Any], out: Path | None) -> str:
         lines.append(
             f"sampled beside the proofs: over {len(attacks)} unmemorizable datasets, "
             "gradient descent over prompts reached a loss of "
-            f"{sampled['adversary_best_loss']:g} at best ({name}, {sampled['adversary_prompt_length']} tokens)"
+            f"{sampled['adversary_best_loss']:.2g} at best ({name}, {sampled['adversary_prompt_length']} tokens)"
         )
     if out is not None:
         count = sum(case["certificate"] is not None for claim in report["claims"] for case in claim["cases"])

@@ -11,7 +11,7 @@ from math import isqrt
 
 import limits
 from limits import DEADLINE, Budget, OverLimits
-from rational import Scalar, Vector, read_vector
+from rational import Scalar, Vector, common_denominator, read_vector
 from reading import Field
 
 
@@ -93,8 +93,8 @@ class ExpSum:
 
     def __add__(self, other: "ExpSum") -> "ExpSum":
         # Factors that bring both to common denominators.
-        e, f, exponent_den = _common(self.exponent_den, other.exponent_den)
-        c, d, coefficient_den = _common(self.coefficient_den, other.coefficient_den)
+        e, f, exponent_den = common_denominator(self.exponent_den, other.exponent_den)
+        c, d, coefficient_den = common_denominator(self.coefficient_den, other.coefficient_den)
 
         def pairs() -> Iterator[tuple[int, int]]:
             yield from ((e * exponent, c * coefficient) for exponent, coefficient in self.terms.items())
@@ -109,7 +109,7 @@ class ExpSum:
         return self + -other
 
     def __mul__(self, other: "ExpSum") -> "ExpSum":
-        e, f, exponent_den = _common(self.exponent_den, other.exponent_den)
+        e, f, exponent_den = common_denominator(self.exponent_den, other.exponent_den)
         pairs = ((e * p + f * q, c * d) for p, c in self.terms.items() for q, d in other.terms.items())
         return ExpSum(_merge(pairs), exponent_den, self.coefficient_den * other.coefficient_den)
 
@@ -121,11 +121,6 @@ class ExpSum:
     def equals(self, other: "ExpSum") -> bool:
         """Exact equality."""
         return (self - other).is_zero()
-
-
-def _common(a: int, b: int) -> tuple[int, int, int]:
-    """Factors f, g and a denominator c with 1/a = f/c and 1/b = g/c."""
-    return (1, 1, a) if a == b else (b, a, a * b)
 
 
 def _merge(pairs: Iterable[tuple[int, int]]) -> dict[int, int]:

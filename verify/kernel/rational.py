@@ -1,16 +1,20 @@
 """Exact rational scalars, vectors and matrices: integers over one positive denominator.
 
-Fractions are never reduced, since a greatest common divisor of long integers costs more than it saves here.
+Values are never reduced to lowest terms: greatest common divisors of long integers take too much time.
 Lengths are checked at every product: `map` and `zip` would silently stop at the shorter operand.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
+from math import gcd
 from operator import mul
 
-from limits import DEADLINE, bounded
+import limits
+from limits import DEADLINE, OverLimits, bounded
 from reading import Field
+
+GCD_BITS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,7 @@ class Matrix:
     def __add__(self, other: "Matrix") -> "Matrix":
         if (len(self.rows), self.width) != (len(other.rows), other.width):
             raise ValueError("a sum of matrices of different shapes")
-        a, b, den = other.den, self.den, self.den * other.den
-        if self.den == other.den:
-            a, b, den = 1, 1, self.den
+        a, b, den = common_denominator(self.den, other.den)
         entries = (a * x + b * y for pair in zip(self.rows, other.rows, strict=True)
                    for x, y in zip(*pair, strict=True))
         return Matrix(_rows(entries, len(self.rows), self.width), den, self.width)
@@ -112,6 +114,17 @@ class Matrix:
             return False
         return all(x * other.den == y * self.den for pair in zip(self.rows, other.rows, strict=True)
                    for x, y in zip(*pair, strict=True))
+
+
+def common_denominator(a: int, b: int) -> tuple[int, int, int]:
+    """Factors f, g and a denominator c with 1/a = f/c and 1/b = g/c; c is the least one unless they are long."""
+    if a == b:
+        return 1, 1, a
+    shared = gcd(a, b) if max(a, b).bit_length() <= GCD_BITS else 1
+    c = a // shared * b
+    if c.bit_length() > limits.MAX_COMPUTED_BITS:
+        raise OverLimits("the denominator of an intermediate result is too long")
+    return b // shared, a // shared, c
 
 
 def _dot(u: tuple[int, ...], v: tuple[int, ...]) -> int:

@@ -1,0 +1,65 @@
+"""Every example in README and docs is run, and what it prints is compared to the letter."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "README.md"]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, kind: str) -> list[str]:
+    return [text for found, text in BLOCK.findall(page.read_text(encoding="utf-8")) if found == kind]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that looks like the repository to the examples, and may be written to."""
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_console(text: str) -> str:
+    """The block as it should stand: each command with what it prints now."""
+    lines = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            command = [sys.executable, "-m", "verify.cli", *shlex.split(line[2:])[1:]]
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+            lines += [line, *run.stdout.splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_console_examples_print_what_they_say(page: Path, workplace: Path) -> None:
+    for text in blocks(page, "console"):
+        assert run_console(text) == text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_examples_give_what_they_say(page: Path, workplace: Path) -> None:
+    scope: dict[str, object] = {}
+    for number, text in enumerate(blocks(page, "python")):
+        test = doctest.DocTestParser().get_doctest(text, scope, f"{page.name}[{number}]", str(page), 0)
+        runner = doctest.DocTestRunner(verbose=False)
+        runner.run(test, clear_globs=False)
+        scope = test.globs
+        assert runner.summarize().failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -11,12 +11,11 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from flint import fmpq
+from flint import fmpq, fmpz
 
 from constructions.data import Dataset, Example
 from constructions.numbers.matrix import Piece, PiecewiseLinear
@@ -29,12 +28,13 @@ PROMPT_FORMAT = "promptcert-prompt/1"
 
 MAX_BYTES = 64 << 20
 MAX_DIGITS = 4000
-"""Longest number, in characters, and largest decimal exponent (CPython converts at most 4300 digits)."""
+"""Numerators and denominators are at most 10^MAX_DIGITS, so that whatever was read can be written and read again."""
+_LARGEST = fmpz(10) ** MAX_DIGITS
 MAX_ENTRIES = 1 << 22
 """Largest number of entries of one matrix."""
 
 _DECIMAL = re.compile(r"([+-]?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?", re.ASCII)
-_RATIO = re.compile(r"([+-]?\d+)/(\d+)", re.ASCII)
+_RATIO = re.compile(r"([+-]?)(\d+)/(\d+)", re.ASCII)
 
 T = TypeVar("T")
 
@@ -87,21 +87,27 @@ class _Node:
 
     def number(self) -> fmpq:
         if not isinstance(self.value, str):
-            self.fail('a number or a string "p/q"')
+            self.fail('a finite number or a string "p/q"')
         text = self.value.strip()
-        if len(text) > MAX_DIGITS:
-            self.fail(f"a number of at most {MAX_DIGITS} characters", f"one of {len(text)}")
+        within_limits = f"a numerator and a denominator of at most 10^{MAX_DIGITS}"
+        if len(text) > 2 * MAX_DIGITS + 4:
+            self.fail(within_limits, f"{len(text)} characters")
         if ratio := _RATIO.fullmatch(text):
-            if int(ratio[2]) == 0:
+            sign, numerator, denominator = ratio.groups()
+            if fmpz(denominator) == 0:
                 self.fail("a denominator other than zero")
-            return fmpq(int(ratio[1]), int(ratio[2]))
-        decimal = _DECIMAL.fullmatch(text)
-        if decimal is None:
-            self.fail('a number or a string "p/q"')
-        if abs(int(decimal[4] or 0)) > MAX_DIGITS:
-            self.fail(f"a decimal exponent between -{MAX_DIGITS} and {MAX_DIGITS}")
-        value = Fraction(text)
-        return fmpq(value.numerator, value.denominator)
+            value = fmpq(fmpz(numerator), fmpz(denominator))
+        elif decimal := _DECIMAL.fullmatch(text):
+            sign, whole, fraction = decimal[1], decimal[2], decimal[3] or ""
+            exponent = fmpz((decimal[4] or "0").lstrip("+")) - len(fraction)
+            if abs(exponent) > 2 * MAX_DIGITS:  # before the power is formed
+                self.fail(within_limits)
+            value = fmpq(fmpz(whole + fraction)) * fmpq(10) ** int(exponent)
+        else:
+            self.fail('a finite number or a string "p/q"')
+        if value.p > _LARGEST or value.q > _LARGEST:
+            self.fail(within_limits)
+        return -value if sign == "-" else value
 
     def vector(self, length: int | None = None) -> RationalMatrix:
         """A column vector n×1."""
@@ -151,23 +157,22 @@ def _describe(value: Any) -> str:
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise InputError(f"the field {next(k for k in keys if keys.count(k) > 1)!r} occurs twice in one object")
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise InputError(f"expected every field once in an object, found {_shorten(json.dumps(key))} twice")
+        result[key] = value
     return result
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise InputError(f"expected a finite number, found {name}")
 
 
 def _load(path: str | os.PathLike[str], expected_format: str) -> _Node:
     file = os.fspath(path)
     try:
-        if os.path.getsize(file) > MAX_BYTES:
-            raise InputError(f"{file}: expected at most {MAX_BYTES} bytes, found {os.path.getsize(file)}")
-        text = Path(file).read_text(encoding="utf-8")
+        with open(file, "rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise InputError(f"{file}: expected at most {MAX_BYTES} bytes, found more")
+        text = content.decode("utf-8")
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
@@ -179,7 +184,7 @@ def _load(path: str | os.PathLike[str], expected_format: str) -> _Node:
             text,
             parse_float=_Literal,
             parse_int=_Literal,
-            parse_constant=_refuse_constant,
+            parse_constant=_Literal,  # NaN, Infinity: refused where the field is known,
             object_pairs_hook=_unique_keys,
         )
     except json.JSONDecodeError as error:
@@ -231,6 +236,8 @@ def _feed_forward(node: _Node, fields: Mapping[str, _Node], d: int) -> FeedForwa
         if "units" in fields:
             node.fail("the fields 'W_1', 'b_1', 'W_2', 'b_2' with 'units'", "none of them")
         return FeedForward.none(d)
+    if present == ["b_2"] and "units" not in fields:
+        return replace(FeedForward.none(d), b_2=fields["b_2"].vector(d))
     if "W_1" not in fields or "W_2" not in fields:
         node.fail("both 'W_1' and 'W_2' or neither", f"only {', '.join(map(repr, present))}")
     W_1 = fields["W_1"].matrix(columns=d)
@@ -326,9 +333,10 @@ def model_json(model: Transformer) -> dict[str, Any]:
         ]
         item: dict[str, Any] = {"heads": heads, "attention": layer.attention.kind}
         mlp = layer.mlp
+        if mlp.hidden:
+            item |= {"W_1": _rows_json(mlp.W_1), "b_1": _vector_json(mlp.b_1), "W_2": _rows_json(mlp.W_2)}
         if mlp.hidden or any(x != 0 for x in mlp.b_2.column(0)):
-            item |= {"W_1": _rows_json(mlp.W_1), "b_1": _vector_json(mlp.b_1)}
-            item |= {"W_2": _rows_json(mlp.W_2), "b_2": _vector_json(mlp.b_2)}
+            item["b_2"] = _vector_json(mlp.b_2)
         if mlp.units is not None:
             item["units"] = [
                 [
@@ -362,21 +370,28 @@ def prompt_json(prompt: PromptBox) -> dict[str, Any]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file whole or not at all: a temporary file in the same folder, then a rename. Raises InputError."""
-    target = Path(path)
+    """Write a file whole or not at all: a temporary file in the same folder, then a rename. Raises InputError.
+
+    A symbolic link is followed; a folder or a device is refused, since the rename would replace it.
+    """
+    target = Path(os.path.realpath(path))
     temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        if target.exists() and not target.is_file():
+            raise InputError(f"{os.fspath(path)}: cannot be written: expected a file, found a folder or a device")
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.", suffix=".part")
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
+        temporary = None
     except OSError as error:
-        if temporary is not None:
+        raise InputError(f"{os.fspath(path)}: cannot be written: {error.strerror or error}") from None
+    finally:
+        if temporary is not None:  # whatever went wrong: an interrupt, a time limit, text that UTF-8 cannot hold
             Path(temporary).unlink(missing_ok=True)
-        raise InputError(f"{target}: cannot be written: {error.strerror or error}") from None
 
 
 def write_json(path: str | os.PathLike[str], value: Mapping[str, Any]) -> None:

@@ -91,7 +91,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Attention:
-    """Heads of one width and size, softmax or hardmax, optionally with a causal mask."""
+    """Heads of one width (their sizes may differ), softmax or hardmax, optionally with a causal mask."""
 
     heads: tuple[Head, ...]
     kind: AttentionKind = "softmax"
@@ -146,6 +146,8 @@ class FeedForward:
         _require(f"b_2 (W_1 is {r}×{d})", (d, 1), self.b_2)
         if self.units is not None and len(self.units) != r:
             raise ValueError(f"units: expected one for each of the {r} hidden units, found {len(self.units)}")
+        if r == 0:  # no units at all: one spelling, so that equal MLPs compare equal
+            object.__setattr__(self, "units", None)
 
     @classmethod
     def none(cls, d: int) -> FeedForward:

@@ -18,7 +18,7 @@ from constructions.verdict import Evidence, Undecided, Verdict
 from verify.certificate import toolkit
 from verify.claims import REGISTRY, Settings
 from verify.claims.claim import CaseResult, Claim
-from verify.kernel_process import KERNEL, check_files, kernel_sha256
+from verify.kernel_process import KERNEL, KernelError, check_files, kernel_sha256
 
 REPORT_FORMAT = "promptcert-report/1"
 Record = dict[str, Any]
@@ -67,11 +67,11 @@ def audit(
 def _run_all(
     tasks: list[tuple[str, str]], settings: Settings, folder: Path, key: str, jobs: int
 ) -> Iterator[tuple[tuple[str, str], Record]]:
-    if jobs == 1:
+    if min(jobs, len(tasks)) <= 1:
         for slug, name in tasks:
             yield (slug, name), run_case(slug, name, settings, folder, key)
         return
-    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+    parallel = joblib.Parallel(n_jobs=min(jobs, len(tasks)), return_as="generator_unordered")
     work = parallel(joblib.delayed(_named_case)(slug, name, settings, folder, key) for slug, name in tasks)
     yield from work
 
@@ -95,6 +95,8 @@ def run_case(slug: str, name: str, settings: Settings, folder: Path, key: str) -
         path = folder / "certificates" / f"{slug}-{name}.json"
         result.certificate.write(path)
         answer = check_files([path])[0]
+        if answer.verdict == "over limits":
+            raise KernelError(f"{slug}/{name}: proved, but the kernel is over its limits: {answer.sentence} ({path})")
         if answer.verdict != "true":
             raise DisagreementError(
                 f"{slug}/{name}: proved, but the kernel says {answer.verdict}: {answer.sentence} ({path})"
@@ -194,13 +196,16 @@ def _finished(folder: Path, task: tuple[str, str], key: str) -> Record | None:
         record: Record = kept["record"]
         if kept["key"] != key:
             return None
-        if record["certificate"] is not None:
+        if record["certificate"] is None:
+            if record["verdict"] == Verdict.PROVED.value:
+                return None
+        else:
             certificate = json.loads((folder / record["certificate"]).read_text(encoding="utf-8"))
             if certificate["sha256"] != record["certificate_sha256"]:
                 return None
             if check_files([folder / record["certificate"]])[0].verdict != "true":
                 return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # unreadable or half-finished: run the case again
     return record
 

@@ -7,21 +7,27 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from constructions.files import InputError
+from constructions.verdict import Undecided
 from verify import __version__
 from verify.audit import DisagreementError
 from verify.commands import audit, check, decide, doctor, show
 from verify.commands.answer import Answer, Exit, TimeLimitError
+from verify.kernel_process import KernelError, printable
 
 COMMANDS = (audit, decide, check, show, doctor)
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with this project's exit code for bad usage."""
+    """argparse with this project's exit code for bad usage, and without abbreviated options (they would change meaning
+    when options are added)."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "allow_abbrev": False})
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -32,22 +38,40 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0 as claimed, 1 not as claimed, 2 undecided, 3 over limits, 4 bad
     input)."""
-    parser = _Parser(
-        prog="promptcert", description="Theorems about prompt tuning, run and certified.", allow_abbrev=False
-    )
+    parser = _Parser(prog="promptcert", description="Theorems about prompt tuning, run and certified.")
     parser.add_argument("--version", action="version", version=f"promptcert {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     for module in COMMANDS:
         module.add_parser(commands)
     args = parser.parse_args(arguments)
     answer = _answer(args)
+    output = _json(answer.document) if args.format == "json" else _encodable(answer.text)
     try:
-        output = json.dumps(answer.document, indent=1, ensure_ascii=False) if args.format == "json" else answer.text
         if output:
             print(output, flush=True)
     except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
+    except OSError as error:
+        _discard_output()
+        print(f"error: standard output: cannot be written: {error.strerror or error}", file=sys.stderr)
+        return int(Exit.BAD_INPUT)
     return int(answer.code)
+
+
+def _discard_output() -> None:
+    """Python flushes standard output once more at the end, and that must not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _encodable(text: str) -> str:
+    """Text that standard output can take, whatever its encoding and whatever a file name contains."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    return text if text == _encodable(text) else json.dumps(document, indent=1)
 
 
 def _answer(args: argparse.Namespace) -> Answer:
@@ -65,6 +89,15 @@ def _answer(args: argparse.Namespace) -> Answer:
         return _failure(Exit.OVER_LIMITS, f"not finished within --max-seconds {limit:g}; nothing is claimed")
     except MemoryError:
         return _failure(Exit.OVER_LIMITS, "out of memory; nothing is claimed")
+    except RecursionError:
+        return _failure(Exit.OVER_LIMITS, "out of stack: the input is nested too deeply; nothing is claimed")
+    except KernelError as error:
+        return _failure(Exit.OVER_LIMITS, f"{error}; nothing is claimed")
+    except Undecided as reason:
+        return _failure(Exit.UNDECIDED, str(reason))
+    except OSError as error:  # a folder that vanished, a process that could not be started
+        name = f"{error.filename}: " if error.filename is not None else ""
+        return _failure(Exit.BAD_INPUT, f"{name}{error.strerror or error}")
     except KeyboardInterrupt:
         return _failure(Exit.OVER_LIMITS, "interrupted; nothing is claimed")
     finally:
@@ -75,6 +108,7 @@ def _answer(args: argparse.Namespace) -> Answer:
 
 def _failure(code: Exit, message: str) -> Answer:
     """The one line goes to stderr; standard output carries a document only where JSON was asked for."""
+    message = printable(message)
     print(f"error: {message}", file=sys.stderr)
     return Answer(code, {"verdict": "undecided", "error": message}, "undecided" if code is Exit.OVER_LIMITS else "")
 

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KERNEL = Path(__file__).resolve().parent / "kernel"
+COMMAND = (sys.executable, "-I", "-X", "utf8", str(KERNEL))
 ANSWERS = {"true": 0, "false": 1, "over limits": 3, "not a certificate": 4}
+
+
+class KernelError(RuntimeError):
+    """The kernel's process did not answer: killed, out of memory, or not there."""
 
 
 @dataclass(frozen=True)
@@ -23,34 +28,44 @@ class KernelAnswer:
 
 
 def check_files(paths: Sequence[str | os.PathLike[str]]) -> list[KernelAnswer]:
-    """The kernel's answer for each file. Raises RuntimeError when the process did not answer for every file."""
+    """The kernel's answer for each file. Raises KernelError when the process did not answer for every file."""
     if not paths:
         return []
     names = [os.fspath(path) for path in paths]
     absolute = [os.path.abspath(name) for name in names]  # no name looks like an option, none depends on the folder
-    command = [sys.executable, "-I", str(KERNEL), *absolute]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    lines = run.stdout.splitlines()
+    run = subprocess.run([*COMMAND, *absolute], capture_output=True, encoding="utf-8", check=False)
+    lines = run.stdout.removesuffix("\n").split("\n")
     if len(lines) != len(names):
-        raise RuntimeError(
-            f"the kernel answered for {len(lines)} of {len(names)} files (exit {run.returncode}): {run.stderr.strip()}"
+        said = " ".join(run.stderr.split()) or "nothing"
+        raise KernelError(
+            f"the kernel answered for {len(lines)} of {len(names)} files (exit code {run.returncode}) and said {said}"
         )
-    answers = [
-        _parse(name, line.removeprefix(f"{path}: ")) for name, path, line in zip(names, absolute, lines, strict=True)
-    ]
+    answers = [_parse(name, path, line) for name, path, line in zip(names, absolute, lines, strict=True)]
     if (run.returncode == 0) != all(answer.verdict == "true" for answer in answers):
-        raise RuntimeError(f"the kernel's exit code {run.returncode} contradicts its answers")
+        raise KernelError(f"the kernel's exit code {run.returncode} contradicts its answers")
     return answers
 
 
-def _parse(name: str, answer: str) -> KernelAnswer:
+def printable(name: str) -> str:
+    """A file name on one line, as the kernel prints it.
+
+    >>> printable("a\\nb.json")
+    'a\\\\nb.json'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def _parse(name: str, path: str, line: str) -> KernelAnswer:
     for verdict in ANSWERS:
-        if answer.startswith(f"{verdict}: "):
-            return KernelAnswer(name, verdict, answer.removeprefix(f"{verdict}: "))
-    raise RuntimeError(f"unexpected answer of the kernel about {name}: {answer}")
+        start = f"{printable(path)}: {verdict}: "
+        if line.startswith(start):
+            return KernelAnswer(name, verdict, line.removeprefix(start))
+    raise KernelError(f"unexpected answer of the kernel about {name}: {line or 'nothing'}")
 
 
 def kernel_sha256() -> str:
     """The hash over the kernel's own source files, as the kernel prints it."""
-    run = subprocess.run([sys.executable, "-I", str(KERNEL), "--hash"], capture_output=True, text=True, check=True)
+    run = subprocess.run([*COMMAND, "--hash"], capture_output=True, encoding="utf-8", check=False)
+    if run.returncode != 0:
+        raise KernelError(f"the kernel did not tell its hash (exit code {run.returncode})")
     return run.stdout.strip()

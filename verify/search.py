@@ -109,7 +109,7 @@ def adversary(
     loss = PromptLoss(model, list(data.queries(model)))
     if model.E is not None:
         lengths = [model.E.shape[1] - data.examples[0].X.shape[1]]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(abs(seed))  # numpy takes no negative seeds
     best: Attack | None = None
     for m_p in lengths:
         for restart in range(restarts):

@@ -9,7 +9,7 @@ import flint
 from flint import arb, arb_mat, fmpq
 
 from constructions.numbers.exponential import ExpMatrix
-from constructions.numbers.matrix import Matrix, PiecewiseLinear, require_chain, require_same_shape
+from constructions.numbers.matrix import Matrix, PiecewiseLinear, require_chain, require_columns, require_same_shape
 from constructions.numbers.rational import RationalMatrix
 from constructions.verdict import Undecided
 
@@ -96,6 +96,7 @@ class BallMatrix(Matrix):
         return BallMatrix(self.mat.transpose())
 
     def columns(self, start: int, stop: int) -> BallMatrix:
+        require_columns(self.shape, start, stop)
         rows = self.mat.nrows()
         return BallMatrix(
             arb_mat(rows, stop - start, [self.mat[i, j] for i in range(rows) for j in range(start, stop)])

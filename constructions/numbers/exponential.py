@@ -15,7 +15,14 @@ from typing import TypeAlias
 import flint
 from flint import arb, fmpq
 
-from constructions.numbers.matrix import FieldError, Matrix, PiecewiseLinear, require_chain, require_same_shape
+from constructions.numbers.matrix import (
+    FieldError,
+    Matrix,
+    PiecewiseLinear,
+    require_chain,
+    require_columns,
+    require_same_shape,
+)
 from constructions.numbers.rational import RationalLike, RationalMatrix, rational
 from constructions.verdict import Undecided
 
@@ -317,6 +324,7 @@ class ExpMatrix(Matrix):
     __hash__ = None  # type: ignore[assignment]
 
     def columns(self, start: int, stop: int) -> ExpMatrix:
+        require_columns(self.shape, start, stop)
         return ExpMatrix([row[start:stop] for row in self.entries], stop - start)
 
     def softmax(self, visible: Callable[[int], int] | None = None) -> ExpMatrix:

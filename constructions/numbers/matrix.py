@@ -93,7 +93,7 @@ class Matrix(ABC):
 
     @abstractmethod
     def columns(self, start: int, stop: int) -> Self:
-        """Columns ``start`` to ``stop - 1`` as a matrix."""
+        """Columns ``start`` to ``stop - 1`` as a matrix; ValueError for columns that are not there."""
 
     @abstractmethod
     def hardmax(self, visible: Callable[[int], int] | None = None) -> Matrix:
@@ -111,6 +111,11 @@ class Matrix(ABC):
 def require_same_shape(operation: str, left: tuple[int, int], right: tuple[int, int]) -> None:
     if left != right:
         raise ValueError(f"{operation}: expected equal shapes, found {left[0]}×{left[1]} and {right[0]}×{right[1]}")
+
+
+def require_columns(shape: tuple[int, int], start: int, stop: int) -> None:
+    if not 0 <= start <= stop <= shape[1]:
+        raise ValueError(f"columns: expected a range within the {shape[1]} columns, found {start} to {stop}")
 
 
 def require_chain(left: tuple[int, int], right: tuple[int, int]) -> None:

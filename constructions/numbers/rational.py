@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from flint import fmpq, fmpq_mat, fmpz
 
-from constructions.numbers.matrix import Matrix, PiecewiseLinear, require_chain, require_same_shape
+from constructions.numbers.matrix import Matrix, PiecewiseLinear, require_chain, require_columns, require_same_shape
 
 RationalLike: TypeAlias = "int | str | Fraction | fmpz | fmpq"
 
@@ -145,7 +145,9 @@ class RationalMatrix(Matrix):
         return RationalMatrix(self.mat.transpose())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RationalMatrix) and self.shape == other.shape and self.mat == other.mat
+        if not isinstance(other, RationalMatrix):
+            return NotImplemented  # the larger field decides
+        return self.shape == other.shape and bool(self.mat == other.mat)
 
     def __hash__(self) -> int:
         return hash((self.shape, tuple(self.mat.entries())))
@@ -154,6 +156,7 @@ class RationalMatrix(Matrix):
         return f"RationalMatrix.of({[[str(x) for x in row] for row in self.rows()]})"
 
     def columns(self, start: int, stop: int) -> RationalMatrix:
+        require_columns(self.shape, start, stop)
         rows = self.rows()
         return RationalMatrix(fmpq_mat(len(rows), stop - start, [x for row in rows for x in row[start:stop]]))
 

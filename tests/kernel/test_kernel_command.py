@@ -10,9 +10,9 @@ from pathlib import Path
 import kernel_certificates as make
 import pytest
 import verdict
-from conftest import KERNEL
 from kernel_certificates import seal
 
+KERNEL = Path(verdict.__file__).resolve().parent
 COMMAND = [sys.executable, "-I", str(KERNEL)]
 GOOD = seal(make.TRUE["cone"])
 BAD = seal(make.closeness_points("-8"))

@@ -61,11 +61,10 @@ def separations(draw: Callable[..., Any]) -> Json:
     fit = draw(st.booleans())
     argument = draw(st.sampled_from(["cone", "closeness"]))
     queries, proofs = [], []
-    for k, side in enumerate((1, -1)):
+    for side in (1, -1):
         tokens = draw(st.lists(vectors(d), max_size=2))
         z = draw(vectors(d))
         if fit and argument == "cone":
-            tokens = [[side * x if dot(g, t) < 0 else side * -x if side < 0 else x for x in t] for t in tokens]
             tokens = [[-x for x in t] if side * dot(g, t) < 0 else t for t in tokens]
         difference = [a - b for a, b in zip(z, token, strict=True)]
         if fit and side * dot(w, difference) > 0:
@@ -74,8 +73,6 @@ def separations(draw: Callable[..., Any]) -> Json:
         y = oracle.Mlp(net)(z)
         queries.append(make.query([list(row) for row in zip(*tokens, strict=True)], len(tokens) - 1, y))
         proofs.append(make.point(z, [[int(i == j) for j in range(r)] for i in range(r)]))
-        if argument == "closeness" and k == 0 and fit:
-            token = list(token)
     layer = make.layer([make.head(d, **head) for head in heads], net)
     step = make.separation(w, argument=argument, head_index=chosen)
     return make.pair(
@@ -86,7 +83,7 @@ def separations(draw: Callable[..., Any]) -> Json:
 FOUND: Counter[str] = Counter()
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(separations())
 def test_separation_agrees_with_balls(value: Json) -> None:
     try:
@@ -99,7 +96,7 @@ def test_separation_agrees_with_balls(value: Json) -> None:
 
 
 def test_both_answers_were_found() -> None:
-    """The property above is not empty (it runs first, being first in the file)."""
+    """The property above is not empty (it has run before, in the same process, or nothing is known)."""
     assert not FOUND or (FOUND["true"] >= 5 and FOUND["false"] >= 5), FOUND
 
 
@@ -137,14 +134,14 @@ def judged(value: Json) -> tuple[str, str]:
     return answer.verdict, answer.text
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(leaf_bounds())
 def test_trees_agree_with_the_oracle(value: Json) -> None:
     answer = judged(value)
     assert answer[0] == ("true" if oracle.holds(value) else "false"), answer
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(leaf_bounds(), vectors(2))
 def test_out_of_range_targets_have_no_preimage(value: Json, z: list[Fraction]) -> None:
     """Of a target that MLP(z) hits, no tree proves that it is out of range."""

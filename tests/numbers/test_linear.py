@@ -12,8 +12,10 @@ from flint import fmpq, fmpq_mat
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from constructions.numbers import linear
+from constructions.numbers import linear, simplex
+from constructions.numbers.float_basis import Basis
 from constructions.numbers.linear import Feasible, Infeasible, Optimal, Unbounded, feasible, maximize
+from constructions.numbers.linear_program import Problem, holds
 
 Rows = Sequence[Sequence[fmpq]]
 System = tuple[int, list[list[fmpq]], list[fmpq], list[list[fmpq]], list[fmpq]]
@@ -171,7 +173,7 @@ def test_exact_method_alone_gives_the_same_verdicts(system: System, data: st.Dat
     c = data.draw(st.lists(st.integers(-3, 3).map(fmpq), min_size=system[0], max_size=system[0]))
     quick = feasible(*call(system)), maximize(c, *call(system))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linear, "_named_basis", lambda problem, c: None)
+        patch.setattr(linear, "named_basis", lambda problem, c: None)
         slow = feasible(*call(system)), maximize(c, *call(system))
     check(system, slow[0])
     check(system, slow[1], c)
@@ -183,23 +185,21 @@ def test_exact_method_alone_gives_the_same_verdicts(system: System, data: st.Dat
 
 @given(systems(max_n=3, max_rows=5), st.randoms(use_true_random=False), st.data())
 @settings(max_examples=150, deadline=None)
-def test_any_basis_however_wrong_leads_to_the_truth(
-    system: System, choice: random.Random, data: st.DataObject
-) -> None:
+def test_any_basis_however_wrong_leads_to_the_truth(system: System, choice: random.Random, data: st.DataObject) -> None:
     n, G, _, E, _ = system
     m = len(G) + len(E)
 
-    def wrong(problem: object, c: object) -> linear._Basis | None:
+    def wrong(problem: object, c: object) -> Basis | None:
         violated = c is None and choice.random() < 0.5
         k = choice.randint(0, min(m - violated, n)) if m > violated else 0
         if k + violated > m:
             return None
         rows, columns = choice.sample(range(m), k + violated), sorted(choice.sample(range(n), k))
-        return linear._Basis(sorted(rows), columns, violated)
+        return Basis(sorted(rows), columns, violated)
 
     c = data.draw(st.lists(st.integers(-3, 3).map(fmpq), min_size=n, max_size=n))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linear, "_named_basis", wrong)
+        patch.setattr(linear, "named_basis", wrong)
         astray = feasible(*call(system)), maximize(c, *call(system))
     check(system, astray[0])
     check(system, astray[1], c)
@@ -251,7 +251,7 @@ BEALE = (  # Beale (1955): the simplex method with the largest-coefficient rule 
 def test_beale_does_not_cycle(floats: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, h, c = BEALE
     if not floats:
-        monkeypatch.setattr(linear, "_named_basis", lambda problem, c: None)
+        monkeypatch.setattr(linear, "named_basis", lambda problem, c: None)
     found = maximize(c, matrix(rows, 4), h)
     assert isinstance(found, Optimal)
     assert found.value == fmpq(1, 20)
@@ -262,15 +262,15 @@ def test_largest_coefficient_rule_alone_would_cycle(monkeypatch: pytest.MonkeyPa
     rows, h, c = BEALE
     whole = (matrix(rows, 4) * 100).numer_denom()[0]
     solves: list[None] = []
-    solve = linear._solve
+    solve = simplex.solve
 
     def counted(*arguments: Any) -> list[fmpq]:
         solves.append(None)
         assert len(solves) < 100, "the simplex method does not end"
         return solve(*arguments)
 
-    monkeypatch.setattr(linear, "_solve", counted)
-    end = linear._simplex(whole, [v.p * 100 for v in h], 7, c, [3, 4, 5, 6], q(0, 0, 0, 0))
+    monkeypatch.setattr(simplex, "solve", counted)
+    end = simplex.simplex(whole, [v.p * 100 for v in h], 7, c, [3, 4, 5, 6], q(0, 0, 0, 0))
     assert end.ray is None
     assert dot(c, end.x) == fmpq(1, 20)
 
@@ -281,7 +281,7 @@ def test_klee_minty(floats: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [q(*(2 ** (i - j + 1) if j < i else int(i == j) for j in range(n))) for i in range(n)]
     rows += [q(*(-(i == j) for i in range(n))) for j in range(n)]
     if not floats:
-        monkeypatch.setattr(linear, "_named_basis", lambda problem, c: None)
+        monkeypatch.setattr(linear, "named_basis", lambda problem, c: None)
     found = maximize(
         q(*(2 ** (n - 1 - j) for j in range(n))),
         matrix(rows, n),
@@ -301,7 +301,7 @@ def test_ill_scaled_rows_and_columns_need_no_pivots(solvable: bool, monkeypatch:
     up = [fmpq(10) ** ((17 * i) % 70) / fmpq(10) ** 35 for i in range(len(rows) + n)]
     G = [[v * up[i] * up[-1 - j] for j, v in enumerate(row)] for i, row in enumerate(rows)]
     right = [v * up[i] for i, v in enumerate(h)]
-    monkeypatch.setattr(linear, "_phase_one", None)  # the named basis must do
+    monkeypatch.setattr(linear, "phase_one", None)  # the named basis must do
     found = feasible(matrix(G, n), right)
     check((n, G, right, [], []), found)
     assert isinstance(found, Feasible) == solvable
@@ -317,8 +317,8 @@ def test_answers_do_not_depend_on_what_was_solved_before() -> None:
 # --- the checker: true statements pass, and each single change makes them fail
 
 
-def problem_of(system: System) -> linear._Problem:
-    return linear._Problem.build(*call(system))
+def problem_of(system: System) -> Problem:
+    return Problem.build(*call(system))
 
 
 @pytest.mark.parametrize(
@@ -335,19 +335,19 @@ def problem_of(system: System) -> linear._Problem:
 )
 def test_checker_on_farkas_vectors(y: list[fmpq], z: list[fmpq], true: bool) -> None:
     apart = problem_of((1, [q(1), q(-1)], q(0, -1), [], []))  # x <= 0, x >= 1
-    assert linear._holds(apart, Infeasible(y, z)) is true
+    assert holds(apart, Infeasible(y, z)) is true
 
 
 def test_checker_refuses_a_negative_multiplier_of_a_row_but_not_of_an_equality() -> None:
     rows: System = (1, [q(1), q(1)], q(2, 1), [], [])  # x <= 2, x <= 1: minus the first is no argument
-    assert not linear._holds(problem_of(rows), Infeasible(q(-1, 1), []))
+    assert not holds(problem_of(rows), Infeasible(q(-1, 1), []))
     equal: System = (1, [], [], [q(1), q(1)], q(2, 1))
-    assert linear._holds(problem_of(equal), Infeasible([], q(-1, 1)))
+    assert holds(problem_of(equal), Infeasible([], q(-1, 1)))
 
 
 def test_checker_on_points_rays_and_optima() -> None:
     c, problem = q(1, 1), problem_of((2, [q(1, 0), q(0, 1)], q(1, 2), [], []))
-    assert linear._holds(problem, Optimal(q(1, 2), fmpq(3), q(1, 1), []), c)
+    assert holds(problem, Optimal(q(1, 2), fmpq(3), q(1, 1), []), c)
     wrong: list[Optimal | Feasible | Unbounded] = [
         Optimal(q(1, 1), fmpq(3), q(1, 1), []),
         Optimal(q(1, 2), fmpq(2), q(1, 1), []),
@@ -359,9 +359,9 @@ def test_checker_on_points_rays_and_optima() -> None:
         Unbounded(q(0, 0), q(0, -1)),  # goes down
         Unbounded(q(0, 3), q(0, -1)),
     ]
-    assert not any(linear._holds(problem, each, c) for each in wrong)
-    assert linear._holds(problem, Unbounded(q(0, 0), q(0, -1)), q(0, -1))
-    assert not linear._holds(problem, Unbounded(q(0, 3), q(0, -1)), q(0, -1))
+    assert not any(holds(problem, each, c) for each in wrong)
+    assert holds(problem, Unbounded(q(0, 0), q(0, -1)), q(0, -1))
+    assert not holds(problem, Unbounded(q(0, 3), q(0, -1)), q(0, -1))
 
 
 def test_an_answer_that_fails_the_check_is_never_returned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,7 +213,8 @@ CLAIM = Claim(
     slug=SLUG,
     title="Unmemorizable pair",
     statement=(
-        "For a single layer there are two examples with a shared last token that no prompt of any length memorizes at once."
+        "For a single layer there are two examples with a shared last token that no prompt of any length memorizes "
+        "at once."
     ),
     source="THEORY section 2; cf. Wang et al. 2023, Theorem 2 (cone in this form and closeness ours)",
     scope="no prompt of any length, for this layer and these examples",

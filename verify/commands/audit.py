@@ -15,7 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from verify.audit import DisagreementError, audit
+from constructions.files import InputError
+from verify.audit import audit
 from verify.claims import REGISTRY, Settings
 from verify.commands.answer import Answer, Exit, add_common, positive_int, rendered
 
@@ -36,20 +37,11 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> Answer:
     if args.resume and args.out is None:
-        return Answer(
-            Exit.BAD_INPUT,
-            {"error": "--resume needs --out"},
-            "error: --resume needs --out, the folder of the run to go on with",
-        )
+        raise InputError("--resume: expected --out, the folder of the run to go on with, as well")
     slugs = [slug for slug in REGISTRY if args.claim is None or slug in args.claim]
     settings = Settings(seed=args.seed, thorough=args.thorough)
-    try:
-        with _progress() as step:
-            report = audit(slugs, settings, out=args.out, jobs=args.jobs, resume=args.resume, on_progress=step)
-    except DisagreementError as error:
-        return Answer(
-            Exit.NOT_AS_CLAIMED, {"error": str(error)}, f"error: two ways to the same answer disagree: {error}"
-        )
+    with _progress() as step:
+        report = audit(slugs, settings, out=args.out, jobs=args.jobs, resume=args.resume, on_progress=step)
     return Answer(_code(report), report, _text(report, args.out))
 
 

@@ -6,13 +6,13 @@ import argparse
 from typing import Any
 
 from verify.commands.answer import Answer, Exit, add_common
-from verify.kernel_process import ANSWERS, check_files
+from verify.kernel_process import ANSWERS, check_files, printable
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("check", help="check certificates with the independent kernel")
     parser.add_argument("certificates", nargs="+", metavar="CERT.json")
-    add_common(parser)
+    add_common(parser, long_running=True)
     parser.set_defaults(run=run)
 
 
@@ -24,4 +24,4 @@ def run(args: argparse.Namespace) -> Answer:
         "accepted": code is Exit.AS_CLAIMED,
         "files": [{"path": a.path, "verdict": a.verdict, "sentence": a.sentence} for a in answers],
     }
-    return Answer(code, document, "\n".join(f"{a.path}: {a.verdict}: {a.sentence}" for a in answers))
+    return Answer(code, document, "\n".join(f"{printable(a.path)}: {a.verdict}: {a.sentence}" for a in answers))

@@ -11,11 +11,11 @@ from constructions.data import Dataset
 from constructions.files import InputError, read_data, read_model
 from constructions.single_layer.decide import Decision, decide
 from constructions.transformer import Transformer
-from constructions.verdict import Memorization
+from constructions.verdict import Memorization, Undecided
 from verify.audit import DisagreementError
 from verify.claims import unmemorizable_pair
 from verify.commands.answer import Answer, Exit, add_common, certificate_path, positive_int
-from verify.kernel_process import check_files
+from verify.kernel_process import KernelError, check_files
 
 
 def add_parser(commands: Any) -> None:
@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> Answer:
     model, data = read_model(args.model), read_data(args.data)
     try:
         decision = decide(model, data, args.prompt_length)
+    except Undecided as limit:  # a sign past the precision cap
+        decision = Decision(Memorization.UNDECIDED, None, str(limit))
     except ValueError as error:
         raise InputError(f"{args.model} with {args.data}: {error}") from None
     path, sentence = _certify(args, model, decision)
@@ -72,6 +74,10 @@ def _certify(args: argparse.Namespace, model: Transformer, decision: Decision) -
         print(f"no certificate written: {error}", file=sys.stderr)
         return None, None
     answer = check_files([path])[0]
+    if answer.verdict == "over limits":
+        raise KernelError(
+            f"decided {decision.verdict.value}, but the kernel is over its limits: {answer.sentence} ({path})"
+        )
     if answer.verdict != "true":
         raise DisagreementError(
             f"decided {decision.verdict.value}, but the kernel says {answer.verdict}: {answer.sentence} ({path})"

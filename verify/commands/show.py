@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from verify.commands.answer import Answer, Exit, add_common
-from verify.kernel_process import ANSWERS, check_files
+from verify.kernel_process import ANSWERS, check_files, printable
 
+MAX_BITS = 128
+"""Rationals with a longer numerator or denominator than this are told by their length."""
 MAX_SHOWN = 12
 """Vectors and matrices with more entries in a row or column than this are told by their shape."""
 
@@ -19,7 +21,7 @@ MAX_SHOWN = 12
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("show", help="tell a certificate in words and numbers")
     parser.add_argument("certificate", metavar="CERT.json")
-    add_common(parser)
+    add_common(parser, long_running=True)
     parser.set_defaults(run=run)
 
 
@@ -27,7 +29,7 @@ def run(args: argparse.Namespace) -> Answer:
     checked = check_files([args.certificate])[0]
     code = Exit(ANSWERS[checked.verdict])
     if code in (Exit.BAD_INPUT, Exit.OVER_LIMITS):
-        text = f"{args.certificate}: {checked.verdict}: {checked.sentence}"
+        text = f"{printable(args.certificate)}: {checked.verdict}: {checked.sentence}"
         return Answer(
             code, {"certificate": None, "kernel": checked.verdict, "sentence": checked.sentence, "told": [text]}, text
         )
@@ -55,15 +57,19 @@ def _integer(value: int | str) -> int:
     return int(value, 16) if isinstance(value, str) else value
 
 
+def _fraction(num: int | str, den: int) -> str:
+    x = Fraction(_integer(num), den)
+    if max(x.numerator.bit_length(), x.denominator.bit_length()) > MAX_BITS:
+        return f"a rational of {x.numerator.bit_length()} over {x.denominator.bit_length()} bits"
+    return str(x)
+
+
 def _value(part: dict[str, Any]) -> str:
     """A scalar, vector or matrix of the format as text, or its shape when it is long."""
     num, den = part["num"], _integer(part["den"])
 
     def fraction(n: int | str) -> str:
-        x = Fraction(_integer(n), den)
-        if max(x.numerator.bit_length(), x.denominator.bit_length()) > 128:
-            return f"a rational of {x.numerator.bit_length()} over {x.denominator.bit_length()} bits"
-        return str(x)
+        return _fraction(n, den)
 
     if not isinstance(num, list):
         return fraction(num)
@@ -79,7 +85,7 @@ def _value(part: dict[str, Any]) -> str:
 def _sum(part: dict[str, Any]) -> str:
     den_c, den_q = _integer(part["coefficients"]["den"]), _integer(part["exponents"]["den"])
     terms = zip(part["coefficients"]["num"], part["exponents"]["num"], strict=True)
-    shown = [f"{Fraction(_integer(c), den_c)}·e^({Fraction(_integer(q), den_q)})" for c, q in terms]
+    shown = [f"{_fraction(c, den_c)}·e^({_fraction(q, den_q)})" for c, q in terms]
     return " + ".join(shown[:MAX_SHOWN]) + (f" + … ({len(shown)} terms)" if len(shown) > MAX_SHOWN else "") or "0"
 
 

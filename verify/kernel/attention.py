@@ -63,8 +63,7 @@ def read_head(field: Field, d: int) -> Head:
     W_q, W_k, W_v, W_o, b_q = field.record("W_q", "W_k", "W_v", "W_o", "b_q")
     bias = read_vector(b_q)
     s = len(bias)
-    return Head(read_matrix(W_q, s, d), read_matrix(W_k, s, d), read_matrix(W_v, s, d),
-                read_matrix(W_o, d, s), bias)
+    return Head(read_matrix(W_q, s, d), read_matrix(W_k, s, d), read_matrix(W_v, s, d), read_matrix(W_o, d, s), bias)
 
 
 def read_heads(field: Field, d: int) -> tuple[Head, ...]:
@@ -104,6 +103,6 @@ def read_layer_and_queries(layer_field: Field, queries_field: Field) -> tuple[La
             # The prompt is in front, so the tokens of X take the last columns of E. What E adds to the prompt
             # changes nothing: the prompt is arbitrary.
             tokens += Matrix(embedding.rows[-m:], embedding.den, mlp.d)
-        seen = tokens.rows[:k + 1] if causal else tokens.rows
+        seen = tokens.rows[: k + 1] if causal else tokens.rows
         queries.append(Query(Matrix(seen, tokens.den, mlp.d), tokens.row(k), read_vector(target, mlp.d)))
     return Layer(heads, mlp, prompt_length), tuple(queries)

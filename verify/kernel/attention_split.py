@@ -23,8 +23,10 @@ class AttentionSplit:
         """Att(x, [P, X]) = f Att(x, X) + (1 - f) Att(x, P) with 0 < f < 1, for each head."""
         for k, (head, fraction) in enumerate(zip(self.heads, self.fractions, strict=True)):
             self._demand_split(head, fraction, f"head {k}")
-        return (f"for every head ({len(self.heads)}), attention over prompt ({len(self.prompt.rows)} tokens) "
-                f"and context ({len(self.context.rows)} tokens) is the stated mixture of attention over each")
+        return (
+            f"for every head ({len(self.heads)}), attention over prompt ({len(self.prompt.rows)} tokens) "
+            f"and context ({len(self.context.rows)} tokens) is the stated mixture of attention over each"
+        )
 
     def _demand_split(self, head: Head, fraction: Fractions, where: str) -> None:
         numerator, denominator = fraction.numerators[0], fraction.denominator
@@ -36,8 +38,7 @@ class AttentionSplit:
         S_X, B_X = _mass_and_output(head, self.token, self.context)
         S_P, B_P = _mass_and_output(head, self.token, self.prompt)
         S, B = _mass_and_output(head, self.token, _joined(self.prompt, self.context))
-        demand((numerator * (S_X + S_P)).equals(denominator * S_X),
-               f"{where}: the fraction is not S_X / (S_X + S_P)")
+        demand((numerator * (S_X + S_P)).equals(denominator * S_X), f"{where}: the fraction is not S_X / (S_X + S_P)")
         # So f Att(x, X) = B_X / (S_X + S_P) and (1 - f) Att(x, P) = B_P / (S_X + S_P). Att(x, [P, X]) = B / S
         # is their sum, since numerators and denominators agree:
         demand(S.equals(S_X + S_P), f"{where}: masses do not add up")
@@ -57,8 +58,9 @@ def _joined(prompt: Matrix, context: Matrix) -> Matrix:
     """[P, X], over one denominator: each part is padded with zero tokens, then they are added."""
     no_prompt = ((0,) * prompt.width,) * len(prompt.rows)
     no_context = ((0,) * context.width,) * len(context.rows)
-    return (Matrix(prompt.rows + no_context, prompt.den, prompt.width)
-            + Matrix(no_prompt + context.rows, context.den, context.width))
+    return Matrix(prompt.rows + no_context, prompt.den, prompt.width) + Matrix(
+        no_prompt + context.rows, context.den, context.width
+    )
 
 
 def read(envelope: Envelope) -> AttentionSplit:
@@ -71,6 +73,11 @@ def read(envelope: Envelope) -> AttentionSplit:
         token_field.fail("at least one entry", "none")
     d = len(token)
     heads = read_heads(heads_field, d)
-    fractions, = envelope.witness.record("fractions")
-    return AttentionSplit(heads, token, read_tokens(X, d), read_tokens(P, d),
-                          tuple(read_fractions(field, 1) for field in fractions.items(len(heads))))
+    (fractions,) = envelope.witness.record("fractions")
+    return AttentionSplit(
+        heads,
+        token,
+        read_tokens(X, d),
+        read_tokens(P, d),
+        tuple(read_fractions(field, 1) for field in fractions.items(len(heads))),
+    )

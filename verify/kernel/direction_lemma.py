@@ -40,10 +40,11 @@ class DirectionLemma:
         for i in range(len(self.token)):
             left = combine(self.head.W_o.row(i), hidden) * r
             left += kappa_p_r.scaled(Scalar(value.num[i], value.den))
-            demand(left.equals(one_plus_kappa_p * a[i]),
-                   f"V x_1 + e^rho V x_0 = (1 + e^rho) A fails in entry {i}")
-        return (f"attention at x_0 over [x_1, x_0] is the stated output (d = {len(self.token)}), "
-                "with weight 1 / (1 + e^rho) on x_1")
+            demand(left.equals(one_plus_kappa_p * a[i]), f"V x_1 + e^rho V x_0 = (1 + e^rho) A fails in entry {i}")
+        return (
+            f"attention at x_0 over [x_1, x_0] is the stated output (d = {len(self.token)}), "
+            "with weight 1 / (1 + e^rho) on x_1"
+        )
 
 
 def read(envelope: Envelope) -> DirectionLemma:
@@ -55,6 +56,7 @@ def read(envelope: Envelope) -> DirectionLemma:
     if not len(token):
         token_field.fail("at least one entry", "none")
     d = len(token)
-    x_1, = envelope.witness.record("x_1")
-    return DirectionLemma(read_head(head, d), token, read_scalar(rho), read_fractions(output, d),
-                          read_fractions(x_1, d))
+    (x_1,) = envelope.witness.record("x_1")
+    return DirectionLemma(
+        read_head(head, d), token, read_scalar(rho), read_fractions(output, d), read_fractions(x_1, d)
+    )

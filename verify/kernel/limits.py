@@ -18,15 +18,15 @@ MAX_COMPUTED_BITS = 1 << 24  # one integer
 MAX_TOTAL_BITS = 1 << 28  # one vector, matrix or exponential sum
 
 
-class NotACertificate(Exception):  # noqa: N818 - an answer, not an error
+class NotACertificate(Exception):
     """The file does not follow the written format; the message names field, expectation and finding."""
 
 
-class Refuted(Exception):  # noqa: N818 - an answer, not an error
+class Refuted(Exception):
     """The certificate is well formed, and a condition of its claim does not hold."""
 
 
-class OverLimits(Exception):  # noqa: N818 - an answer, not an error
+class OverLimits(Exception):
     """Deciding would exceed a stated limit; nothing is decided."""
 
 

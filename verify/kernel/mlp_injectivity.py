@@ -46,8 +46,10 @@ class NormProduct:
         """
         (v_1, v_2), (F_1, F_2) = self.bounds, self.factors
         for name, W, bound, factor in (("W_1", self.mlp.W_1, v_1, F_1), ("W_2", self.mlp.W_2, v_2, F_2)):
-            demand(is_positive_definite(_minus_gram(bound, W), factor),
-                   f"the norm of {name} is not shown to be below its bound by the factor")
+            demand(
+                is_positive_definite(_minus_gram(bound, W), factor),
+                f"the norm of {name} is not shown to be below its bound by the factor",
+            )
         demand((ONE - v_1 * v_2).sign() > 0, "the product of the bounds is not below 1")
         return _sentence(self.mlp, self.solution, "norm product below 1")
 
@@ -105,6 +107,8 @@ def read(envelope: Envelope) -> NormProduct | Monotone:
         return Monotone(mlp, read_matrix(factor, mlp.units, mlp.units), _read_solution(y, z, mlp))
     bounds, factors, z = envelope.witness.record("bounds", "factors", "z")
     v_1, v_2 = map(read_scalar, bounds.items(2))
-    F_1, F_2 = (read_matrix(factor, size, size)
-                for factor, size in zip(factors.items(2), map(_gram_size, (mlp.W_1, mlp.W_2)), strict=True))
+    F_1, F_2 = (
+        read_matrix(factor, size, size)
+        for factor, size in zip(factors.items(2), map(_gram_size, (mlp.W_1, mlp.W_2)), strict=True)
+    )
     return NormProduct(mlp, (v_1, v_2), (F_1, F_2), _read_solution(y, z, mlp))

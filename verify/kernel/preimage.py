@@ -46,8 +46,10 @@ class Mlp:
         Such an M has positive principal minors, and linear complementarity problems with it one solution.
         """
         M = identity(self.units) + self.W_1.times(self.W_2)
-        demand(is_positive_definite(M + M.transposed(), factor),
-               f"{where}: M + M^T is not shown to be positive definite by the factor")
+        demand(
+            is_positive_definite(M + M.transposed(), factor),
+            f"{where}: M + M^T is not shown to be positive definite by the factor",
+        )
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,7 @@ class Preimage:
             bound = self._leaf_bound(leaf, nothing, multipliers, name)
             demand(bound.sign() < 0, f"{name}: the bound is not negative")
 
-    def upper_bound(self, k: int, w: Vector, token: Vector, multipliers: Vector | None,
-                    where: str) -> Scalar:
+    def upper_bound(self, k: int, w: Vector, token: Vector, multipliers: Vector | None, where: str) -> Scalar:
         """A number that w.(z - x) does not exceed on piece k: the value of a point, by multipliers for a leaf."""
         if isinstance(self.proof, Point):
             return w.dot(self.proof.z - token)
@@ -177,7 +178,7 @@ def _read_tree(root: Field, units: int) -> Tree:
             leaf.choice("empty")
             empty.append((here, read_vector(multipliers, units)))
         elif node.has("leaf"):
-            leaf, = node.record("leaf")
+            (leaf,) = node.record("leaf")
             leaf.choice("piece")
             pieces.append(here)
         else:

@@ -89,8 +89,9 @@ class Matrix:
         if (len(self.rows), self.width) != (len(other.rows), other.width):
             raise ValueError("a sum of matrices of different shapes")
         a, b, den = common_denominator(self.den, other.den)
-        entries = (a * x + b * y for pair in zip(self.rows, other.rows, strict=True)
-                   for x, y in zip(*pair, strict=True))
+        entries = (
+            a * x + b * y for pair in zip(self.rows, other.rows, strict=True) for x, y in zip(*pair, strict=True)
+        )
         return Matrix(_rows(entries, len(self.rows), self.width), den, self.width)
 
     def times(self, other: "Matrix") -> "Matrix":
@@ -112,8 +113,11 @@ class Matrix:
         """Equality of shape and value."""
         if (len(self.rows), self.width) != (len(other.rows), other.width):
             return False
-        return all(x * other.den == y * self.den for pair in zip(self.rows, other.rows, strict=True)
-                   for x, y in zip(*pair, strict=True))
+        return all(
+            x * other.den == y * self.den
+            for pair in zip(self.rows, other.rows, strict=True)
+            for x, y in zip(*pair, strict=True)
+        )
 
 
 def common_denominator(a: int, b: int) -> tuple[int, int, int]:

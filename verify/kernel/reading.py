@@ -102,7 +102,7 @@ class Field:
                     raise OverLimits(f"{self.path}: an integer of more than {limits.MAX_INTEGER_BITS} bits")
             else:
                 place = self if single else Field(value, f"{self.path}[{k}]")
-                place.fail("an integer below 2^53 or a hexadecimal string like \"-0x1f\"")
+                place.fail('an integer below 2^53 or a hexadecimal string like "-0x1f"')
         return tuple(result)
 
 
@@ -130,8 +130,13 @@ def load(data: bytes) -> Envelope:
         byte = data[error.start]
         raise NotACertificate(f"byte {error.start}: expected ASCII, found 0x{byte:02x}") from None
     try:
-        value = json.loads(text, object_pairs_hook=_json_object, parse_int=_json_integer,
-                           parse_float=_json_float, parse_constant=_json_float)
+        value = json.loads(
+            text,
+            object_pairs_hook=_json_object,
+            parse_int=_json_integer,
+            parse_float=_json_float,
+            parse_constant=_json_float,
+        )
         _check_nesting(value)
     except json.JSONDecodeError as error:
         raise NotACertificate(f"byte {error.pos}: expected JSON, found: {error.msg}") from None
@@ -142,7 +147,8 @@ def load(data: bytes) -> Envelope:
     if not isinstance(value, dict):
         Field(value, "file").fail("an object")
     version, claim, relation, evidence, instance, witness, toolkit, digest = whole.record(
-        "format", "claim", "relation", "evidence", "instance", "witness", "toolkit", "sha256")
+        "format", "claim", "relation", "evidence", "instance", "witness", "toolkit", "sha256"
+    )
     version.choice(FORMAT)
     if not isinstance(toolkit.value, dict) or not all(isinstance(v, str) for v in toolkit.value.values()):
         toolkit.fail("an object of strings")
@@ -163,7 +169,7 @@ def canonical(value: object) -> str:
 def _json_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        (key, times), = Counter(key for key, _ in pairs).most_common(1)
+        ((key, times),) = Counter(key for key, _ in pairs).most_common(1)
         raise NotACertificate(f"expected each key once in an object, found {shown(key)} {times} times")
     return result
 
@@ -183,9 +189,13 @@ def _check_nesting(value: object) -> None:
     """Level by level, so that this check itself needs no recursion."""
     level = [value]
     for _ in range(limits.MAX_NESTING):
-        level = [child for parent in level if isinstance(parent, list | dict)
-                 for child in (parent.values() if isinstance(parent, dict) else parent)
-                 if isinstance(child, list | dict)]
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, list | dict)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, list | dict)
+        ]
         if not level:
             return
     raise RecursionError

@@ -53,8 +53,14 @@ class Separation:
     w: Vector
     multipliers: tuple[Vector | None, Vector | None]
 
-    def demand_all(self, layer: Layer, queries: tuple[Query, ...], preimages: tuple[Preimage, ...],
-                   pieces: tuple[int, int], where: str) -> None:
+    def demand_all(
+        self,
+        layer: Layer,
+        queries: tuple[Query, ...],
+        preimages: tuple[Preimage, ...],
+        pieces: tuple[int, int],
+        where: str,
+    ) -> None:
         """The four conditions, by which no prompt meets both queries with z in these two pieces.
 
         A prompt with tokens p adds s = sum e^{q.p} > 0 to the mass and U = sum e^{q.p} V p to the output of
@@ -77,8 +83,12 @@ class Separation:
         B_1, B_2 = (exp_sum(query.context @ g, score) for query, score in zip(queries, scores, strict=True))
 
         if self.argument == "cone":
-            signs = {"w.B_1 >= 0": B_1.sign(), "0 >= M_1": -M_1.sign(),
-                     "w.B_2 <= 0": -B_2.sign(), "0 <= m_2": m_2.sign()}
+            signs = {
+                "w.B_1 >= 0": B_1.sign(),
+                "0 >= M_1": -M_1.sign(),
+                "w.B_2 <= 0": -B_2.sign(),
+                "0 <= m_2": m_2.sign(),
+            }
         else:
             S_1, S_2 = map(attention_mass, scores)
             total = B_1 - B_2 - S_1.scaled(M_1) + S_2.scaled(m_2)
@@ -107,14 +117,18 @@ class SeparatedPair:
                 separation, where = self.pairs[i][j], f"pairs[{i}][{j}]"
                 separation.demand_all(self.layer, self.queries, self.preimages, (i, j), where)
         arguments = {separation.argument for row in self.pairs for separation in row} or {"empty preimage"}
-        return _sentence(self.layer, f"both queries ({' and '.join(sorted(arguments))}, "
-                                     f"{counts[0]} x {counts[1]} pieces of preimages)")
+        return _sentence(
+            self.layer,
+            f"both queries ({' and '.join(sorted(arguments))}, {counts[0]} x {counts[1]} pieces of preimages)",
+        )
 
 
 def _sentence(layer: Layer, queries: str) -> str:
     length = "any length >= 1" if layer.prompt_length is None else f"length {layer.prompt_length}"
-    return (f"no prompt of {length} makes this layer (d = {layer.mlp.d}, heads: {len(layer.heads)}, "
-            f"hidden units: {layer.mlp.units}) meet {queries}")
+    return (
+        f"no prompt of {length} makes this layer (d = {layer.mlp.d}, heads: {len(layer.heads)}, "
+        f"hidden units: {layer.mlp.units}) meet {queries}"
+    )
 
 
 def _read_multipliers(field: Field, preimage: Preimage) -> Vector | None:
@@ -128,8 +142,9 @@ def _read_multipliers(field: Field, preimage: Preimage) -> Vector | None:
 def _read_separation(field: Field, layer: Layer, preimages: tuple[Preimage, ...]) -> Separation:
     argument, head, w, both = field.record("argument", "head", "w", "multipliers")
     first, second = map(_read_multipliers, both.items(2), preimages)
-    return Separation(argument.choice("cone", "closeness"), head.index(len(layer.heads)),
-                      read_vector(w, layer.mlp.d), (first, second))
+    return Separation(
+        argument.choice("cone", "closeness"), head.index(len(layer.heads)), read_vector(w, layer.mlp.d), (first, second)
+    )
 
 
 def read(envelope: Envelope) -> ContradictoryData | OutOfRange | SeparatedPair:
@@ -146,14 +161,16 @@ def read(envelope: Envelope) -> ContradictoryData | OutOfRange | SeparatedPair:
         return OutOfRange(layer, read_preimage(proof, layer.mlp, queries[0].target))
     queries_field.items(2)
     if not witness.has("preimages"):
-        argument, = witness.record("argument")
+        (argument,) = witness.record("argument")
         argument.choice("contradictory-data")
         return ContradictoryData(layer, queries)
     argument, proofs, rows = witness.record("argument", "preimages", "pairs")
     argument.choice("separation")
-    preimages = tuple(read_preimage(proof, layer.mlp, query.target)
-                      for proof, query in zip(proofs.items(2), queries, strict=True))
+    preimages = tuple(
+        read_preimage(proof, layer.mlp, query.target) for proof, query in zip(proofs.items(2), queries, strict=True)
+    )
     first, second = (len(preimage.proof.pieces) for preimage in preimages)
-    pairs = tuple(tuple(_read_separation(entry, layer, preimages) for entry in row.items(second))
-                  for row in rows.items(first))
+    pairs = tuple(
+        tuple(_read_separation(entry, layer, preimages) for entry in row.items(second)) for row in rows.items(first)
+    )
     return SeparatedPair(layer, queries, preimages, pairs)

@@ -63,9 +63,7 @@ def matrices(draw: st.DrawFn, square: bool = False) -> fmpq_mat:
     return fmpq_mat(r, c, [fmpq(v, denominator) * scale for v in entries])
 
 
-@given(
-    matrices(square=True), st.sampled_from([fmpq(-1, 10), fmpq(0), fmpq(1, 10**12), fmpq(1, 10**45), fmpq(1)])
-)
+@given(matrices(square=True), st.sampled_from([fmpq(-1, 10), fmpq(0), fmpq(1, 10**12), fmpq(1, 10**45), fmpq(1)]))
 @example(fmpq_mat([[0]]), fmpq(0))
 @example(fmpq_mat([[1]]), fmpq(0))
 @example(fmpq_mat([[1, 1], [1, 1]]), fmpq(1, 10**45))
@@ -174,9 +172,7 @@ def test_relative_error_too_small() -> None:
         spectral_norm_bound(fmpq_mat([[1]]), fmpq(1, 2**41))
 
 
-@given(
-    matrices(), matrices(), st.sampled_from([fmpq(1, 2), fmpq(99, 100), 1 - fmpq(1, 10**9), fmpq(101, 100)])
-)
+@given(matrices(), matrices(), st.sampled_from([fmpq(1, 2), fmpq(99, 100), 1 - fmpq(1, 10**9), fmpq(101, 100)]))
 @settings(max_examples=100, deadline=None)
 def test_norm_product(W_1: fmpq_mat, W_2: fmpq_mat, target: fmpq) -> None:
     product = definite._square_estimate(W_1) * definite._square_estimate(W_2)

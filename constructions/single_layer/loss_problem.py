@@ -1,0 +1,358 @@
+"""The loss at one query as a function of the prompt's mass alone.
+
+n queries with one logit vector q at the only head: the prompt enters through its mass s and output u. With shifted preimages a_k,
+context masses S_k and ``C_k = B_k − S_k a_k``, the residual of query k is ``(C_k + s (u − a_k)) / (S_k + s)``. For fixed s the best u is a weighted
+mean, moved into the slab ``log s − log N ≤ g·u ≤ log s`` (V^T g = q) that the prompt law leaves. What remains is a function of
+``σ = log s − ρ`` (ρ a rational reference). Two charts keep both ends of the axis finite: (α, β) = (1, e^σ) and (e^{−σ}, 1).
+Source: THEORY section 3.1 (ours); the formulas are those of docs/certificate-format.md, claim `prompt-law`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from math import prod
+
+import flint
+import numpy as np
+from flint import arb, arb_mat, fmpq
+from numpy.typing import NDArray
+
+from constructions.data import Query
+from constructions.numbers.exponential import ExpSum, midpoint
+from constructions.numbers.rational import RationalMatrix, column_vector, dot
+from constructions.single_layer.context import HeadView
+from constructions.single_layer.preimage import Preimage
+from constructions.transformer import Layer
+
+Row = list[fmpq]
+Floats = NDArray[np.float64]
+MAX_COMBINATIONS = 4096
+
+
+class NoLossProblemError(ValueError):
+    """The loss is not a one-query problem; the message says why (several heads, several logit vectors, infinite preimages)."""
+
+
+@dataclass(frozen=True)
+class LossProblem:
+    """Queries of one logit vector q at the only head of a layer, with finitely many shifted preimages each.
+
+    ``points[k]`` are the preimages z of query k (d numbers each), ``g`` the vector of the slab (None where nothing couples mass and
+    output: q = 0, or q outside the row space of V).
+    """
+
+    layer: Layer
+    queries: tuple[Query, ...]
+    preimages: tuple[Preimage, ...]
+    q: tuple[fmpq, ...]
+    g: tuple[fmpq, ...] | None
+
+    @classmethod
+    def of(cls, layer: Layer, queries: Sequence[Query], preimages: Sequence[Preimage]) -> LossProblem:
+        """Raises NoLossProblemError, naming the reason."""
+        if len(layer.attention.heads) != 1:
+            raise NoLossProblemError(f"the layer has {len(layer.attention.heads)} heads; the prompt law is about one")
+        head = layer.attention.heads[0]
+        vectors = head.logit_vectors(RationalMatrix.of_columns([query.token for query in queries]))
+        q = vectors.column(0)
+        if any(vectors.column(k) != q for k in range(1, len(queries))):
+            raise NoLossProblemError("the queries have different logit vectors")
+        for query, found in zip(queries, preimages, strict=True):
+            if found.points is None:
+                raise NoLossProblemError(f"{query}: the target has infinitely many preimages")
+            if not found.points:
+                raise NoLossProblemError(f"{query}: the target is out of the range of the MLP")
+        if prod(len(found.points or ()) for found in preimages) > MAX_COMBINATIONS:
+            raise NoLossProblemError(f"more than {MAX_COMBINATIONS} combinations of preimages")
+        g = None
+        if any(x != 0 for x in q):
+            V = head.V
+            source = V.T.times(V).solve(q)  # g = V source lies in range V
+            g = None if source is None else tuple(V.apply(source))
+        return cls(layer, tuple(queries), tuple(preimages), tuple(q), g)
+
+    @property
+    def V(self) -> RationalMatrix:
+        return self.layer.attention.heads[0].V
+
+    @property
+    def integer_masses(self) -> bool:
+        """q = 0: the mass of a prompt is its number of tokens."""
+        return all(x == 0 for x in self.q)
+
+    @cached_property
+    def views(self) -> list[HeadView]:
+        head = self.layer.attention.heads[0]
+        return [HeadView.of(head, query.token, query.context) for query in self.queries]
+
+    @cached_property
+    def shifted(self) -> list[list[Row]]:
+        """For each query its shifted preimages a = z − x, in the order of the pieces of the preimage."""
+        result = []
+        for query, found in zip(self.queries, self.preimages, strict=True):
+            points = [piece.point for piece in found.pieces]
+            result.append([[z - x for z, x in zip(p, query.token, strict=True)] for p in points if p is not None])
+        return result
+
+    @cached_property
+    def orthogonal(self) -> list[list[Row]]:
+        """For each shifted preimage the part r that no output reaches: V^T r = 0, a − r in range V."""
+        V = self.V
+        gram = V.T.times(V)
+
+        def part(a: Row) -> Row:
+            source = gram.solve(V.T.apply(a))
+            assert source is not None  # the normal equations always have a solution
+            return [x - y for x, y in zip(a, V.apply(source), strict=True)]
+
+        invertible = V.rank() == V.shape[0]
+        return [[[fmpq(0)] * len(a) if invertible else part(a) for a in points] for points in self.shifted]
+
+    @cached_property
+    def reference(self) -> fmpq:
+        """ρ: a rational near the mean of the log S_k, so that the interesting masses lie around σ = 0."""
+        with flint.ctx.workprec(64):
+            logs = [midpoint(view.mass.enclosure().log()) for view in self.views]
+        return fmpq((sum(logs, fmpq(0)) / len(logs) * 16).floor(), 16)
+
+    def combinations(self) -> Iterator[tuple[int, ...]]:
+        """One preimage for each query, the last query's choice running fastest."""
+        return product(*[range(len(points)) for points in self.shifted])
+
+    def loss_at(self, tokens: RationalMatrix, counts: Sequence[int]) -> arb:
+        """The loss of a prompt (columns of ``tokens``, d×c, column j taken counts[j] times) as a ball."""
+        scores = self.q_scores(tokens)
+        top = max(*scores, *[max(view.scores) for view in self.views])
+        weights = [arb(n) * arb(score - top).exp() for n, score in zip(counts, scores, strict=True)]
+        mass = sum(weights, arb(0))
+        values = arb_mat(self.V.times(tokens).mat) * arb_mat(len(weights), 1, weights)
+        total = arb(0)
+        for view, points in zip(self.views, self.shifted, strict=True):
+            shares = [arb(score - top).exp() for score in view.scores]
+            sums = arb_mat(view.values.mat) * arb_mat(len(shares), 1, shares) + values
+            everything = mass + sum(shares, arb(0))
+            losses = [sum(((x / everything - arb(y)) ** 2 for x, y in zip(sums.entries(), a, strict=True)), arb(0)) for a in points]
+            nearest = losses[0]
+            for other in losses[1:]:
+                nearest = nearest.min(other)
+            total += nearest
+        return total
+
+    def q_scores(self, tokens: RationalMatrix) -> Row:
+        return tokens.T.apply(list(self.q))
+
+
+class OneCombination:
+    """The loss for one choice of preimages: scaled masses and sums as balls and floats, and the enclosures on parts of the axis."""
+
+    def __init__(self, problem: LossProblem, choice: Sequence[int], precision: int) -> None:
+        self.problem = problem
+        self.precision = precision
+        a = [points[i] for points, i in zip(problem.shifted, choice, strict=True)]
+        r = [parts[i] for parts, i in zip(problem.orthogonal, choice, strict=True)]
+        self.constant = sum((dot(part, part) for part in r), fmpq(0))
+        inner = [[x - y for x, y in zip(p, part, strict=True)] for p, part in zip(a, r, strict=True)]
+        shift = ExpSum.exp(-problem.reference)
+        self.n, self.d = len(a), len(problem.q)
+        with flint.ctx.workprec(precision):
+            self.S = [(view.mass * shift).enclosure() for view in problem.views]
+            sums = [[(b * shift).enclosure() for b in view.sums] for view in problem.views]
+            self.a = arb_mat(self.d, self.n, [arb(inner[k][i]) for i in range(self.d) for k in range(self.n)])
+            C = [[b - S * arb(x) for b, x in zip(sums[k], inner[k], strict=True)] for k, S in enumerate(self.S)]
+            self.C = arb_mat(self.d, self.n, [C[k][i] for i in range(self.d) for k in range(self.n)])
+            self.g = None if problem.g is None else arb_mat(1, self.d, [arb(x) for x in problem.g])
+            self.g_square = arb(1) if problem.g is None else arb(dot(problem.g, problem.g))
+        self.rho = problem.reference
+        self._parts: dict[tuple[fmpq, fmpq], _Part] = {}
+        self._to_floats()
+
+    # -- floats: where to look ------------------------------------------------------------------------------------
+
+    def _to_floats(self) -> None:
+        self.S_float = np.array([float(x) for x in self.S])
+        self.C_float = np.array([[float(self.C[i, k]) for i in range(self.d)] for k in range(self.n)])
+        self.a_float = np.array([[float(self.a[i, k]) for i in range(self.d)] for k in range(self.n)])
+        self.g_float = None if self.problem.g is None else np.array([float(x) for x in self.problem.g])
+
+    def guess(self, sigma: Floats, log_length: float | None) -> Floats:
+        """The function of σ in floats (a guess), for an array of σ."""
+        alpha, beta = np.exp(np.minimum(-sigma, 0.0)), np.exp(np.minimum(sigma, 0.0))
+        D = np.outer(alpha, self.S_float) + beta[:, None]
+        weights = D**-2
+        total = weights.sum(axis=1)
+        value = np.zeros_like(sigma)
+        at_g = np.zeros_like(sigma)
+        for i in range(self.d):  # coordinate by coordinate keeps memory small
+            y = np.outer(beta, self.a_float[:, i]) - np.outer(alpha, self.C_float[:, i])
+            mean = (weights * y).sum(axis=1) / total
+            value += (weights * (y - mean[:, None]) ** 2).sum(axis=1)
+            if self.g_float is not None:
+                at_g += self.g_float[i] * mean
+        if self.g_float is not None:
+            high = beta * (float(self.rho) + sigma)
+            outside = np.maximum(0.0, at_g - high)
+            if log_length is not None:
+                outside += np.minimum(0.0, at_g - (high - beta * log_length))
+            value += total * outside**2 / float(self.g_float @ self.g_float)
+        return value + float(self.constant)
+
+    # -- balls: bounds on parts of the axis -----------------------------------------------------------------------
+
+    def inner_part(self, left: fmpq, right: fmpq, log_length: arb | None) -> arb:
+        """A lower bound (as an exact ball) of the loss for σ in [left, right]: the better of plain and mean value form."""
+        part = self._part(left, right)
+        plain = self._with_slab(part.whole, log_length)[0]
+        centre = self._with_slab(part.centre, log_length)[0]
+        slope = self._with_slab(part.whole, log_length)[1]
+        radius = arb((right - left) / 2)
+        mean_value = centre.lower() - slope.abs_upper() * radius
+        return _larger(plain.lower(), mean_value.lower())
+
+    def left_end(self, sigma: fmpq, log_length: arb | None) -> arb | None:
+        """A lower bound for all σ ≤ sigma; None where the bound does not apply (with a slab it needs ρ + σ ≤ −1)."""
+        top = arb(sigma).exp()
+        state = self._state(arb(1), arb(0), _between(arb(0), top), arb(0), arb(0))
+        if self.g is None:
+            return state.value.lower()
+        if not self.rho + sigma <= -1:
+            return None
+        edge = top * arb(self.rho + sigma)
+        high = _between(edge, arb(0))
+        low = None if log_length is None else _between(edge - top * log_length, arb(0))
+        return self._outside(state, low, high).lower()
+
+    def right_end(self, sigma: fmpq, log_length: arb | None) -> arb:
+        """A lower bound for all σ ≥ sigma."""
+        state = self._state(_between(arb(0), arb(-sigma).exp()), arb(0), arb(1), arb(0), arb(0))
+        if self.g is None or log_length is None:
+            return state.value.lower()
+        return self._outside(state, arb(self.rho + sigma) - log_length, None).lower()
+
+    def at_mass(self, mass: int) -> arb:
+        """A lower bound of the least loss at an integer mass, without a slab (q = 0)."""
+        return self._state(arb(1), arb(0), arb(mass) * arb(-self.rho).exp(), arb(0), arb(0)).value.lower()
+
+    def _part(self, left: fmpq, right: fmpq) -> _Part:
+        key = (left, right)
+        if key not in self._parts:
+            middle = (left + right) / 2
+            first_chart = middle <= 0
+            self._parts[key] = _Part(
+                self._at(_between(arb(left), arb(right)), _between(arb(left).exp(), arb(right).exp()), first_chart,
+                         _between(arb(-right).exp(), arb(-left).exp())),
+                self._at(arb(middle), arb(middle).exp(), first_chart, arb(-middle).exp()),
+            )
+        return self._parts[key]
+
+    def _at(self, sigma: arb, exp: arb, first_chart: bool, inverse: arb) -> _State:
+        if first_chart:
+            return self._state(arb(1), arb(0), exp, exp, sigma)
+        return self._state(inverse, -inverse, arb(1), arb(0), sigma)
+
+    def _state(self, alpha: arb, alpha_slope: arb, beta: arb, beta_slope: arb, sigma: arb) -> _State:
+        """Everything at (α, β) that does not depend on the prompt length, with derivatives in σ."""
+        n, d = self.n, self.d
+        D = [alpha * S + beta for S in self.S]
+        weights = [1 / (x * x) for x in D]
+        total = sum(weights, arb(0))
+        Y = self.a * beta - self.C * alpha
+        mean = Y * arb_mat(n, 1, [w / total for w in weights])
+        E = Y - mean * arb_mat(1, n, [arb(1)] * n)
+        Y_slope = self.a * beta_slope - self.C * alpha_slope
+        W_slope = [-2 * (alpha_slope * S + beta_slope) * w / x for S, w, x in zip(self.S, weights, D, strict=True)]
+        e, y_slope = E.entries(), Y_slope.entries()
+        squares = [arb(0)] * n
+        products = [arb(0)] * n
+        for i in range(d):
+            for k in range(n):
+                j = i * n + k
+                squares[k] += e[j] * e[j]
+                products[k] += e[j] * y_slope[j]
+        value = sum((w * s for w, s in zip(weights, squares, strict=True)), arb(self.constant))
+        slope = sum((v * s + 2 * w * p for v, s, w, p in zip(W_slope, squares, weights, products, strict=True)), arb(0))
+        at_g = at_g_slope = arb(0)
+        if self.g is not None:
+            at_g = (self.g * mean)[0, 0]
+            along_e, along_y = (self.g * E).entries(), (self.g * Y_slope).entries()
+            at_g_slope = sum((v * x + w * y for v, x, w, y in zip(W_slope, along_e, weights, along_y, strict=True)), arb(0)) / total
+        return _State(value, slope, total, sum(W_slope, arb(0)), at_g, at_g_slope, beta, beta_slope, sigma)
+
+    def _with_slab(self, state: _State, log_length: arb | None) -> tuple[arb, arb]:
+        """Value and slope of the loss, the slab included."""
+        if self.g is None:
+            return state.value, state.slope
+        place = arb(self.rho) + state.sigma
+        high = state.beta * place
+        high_slope = state.beta_slope * place + state.beta
+        above = (state.at_g - high).nonnegative_part()
+        value_part, slope_part = above, above * (state.at_g_slope - high_slope)
+        if log_length is not None:
+            low = state.beta * (place - log_length)
+            low_slope = state.beta_slope * (place - log_length) + state.beta
+            below = (low - state.at_g).nonnegative_part()
+            value_part = value_part - below
+            slope_part = slope_part - below * (state.at_g_slope - low_slope)
+            square = above * above + below * below  # one of the two is zero at every point
+        else:
+            square = above * above
+        value = state.value + state.weight * square / self.g_square
+        slope = state.slope + (state.weight_slope * square + 2 * state.weight * slope_part) / self.g_square
+        return value, slope
+
+    def _outside(self, state: _State, low: arb | None, high: arb | None) -> arb:
+        """The value plus the cost of the distance from [low, high] (either may be absent)."""
+        square = arb(0)
+        if high is not None:
+            square += (state.at_g - high).nonnegative_part() ** 2
+        if low is not None:
+            square += (low - state.at_g).nonnegative_part() ** 2
+        return state.value + state.weight * square / self.g_square
+
+    def best_output(self, sigma: fmpq, log_length: arb | None) -> list[arb]:
+        """The best output u at mass e^{ρ+σ}, moved into the slab (d balls)."""
+        alpha, beta = (arb(1), arb(sigma).exp()) if sigma <= 0 else (arb(-sigma).exp(), arb(1))
+        weights = [1 / (alpha * S + beta) ** 2 for S in self.S]
+        total = sum(weights, arb(0))
+        mean = (self.a * beta - self.C * alpha) * arb_mat(self.n, 1, [w / total for w in weights])
+        v = mean.entries()
+        if self.g is not None:
+            at = (self.g * mean)[0, 0]
+            high = beta * arb(self.rho + sigma)
+            move = (at - high).nonnegative_part()
+            if log_length is not None:
+                move -= (high - beta * log_length - at).nonnegative_part()
+            v = [x - move * y / self.g_square for x, y in zip(v, self.g.entries(), strict=True)]
+        return [x / beta for x in v]
+
+
+@dataclass(frozen=True)
+class _State:
+    """Balls at one point or over one part: value and slope without the slab, Ω and its slope, g·v* and its slope, β, σ."""
+
+    value: arb
+    slope: arb
+    weight: arb
+    weight_slope: arb
+    at_g: arb
+    at_g_slope: arb
+    beta: arb
+    beta_slope: arb
+    sigma: arb
+
+
+@dataclass(frozen=True)
+class _Part:
+    whole: _State
+    centre: _State
+
+
+def _between(low: arb, high: arb) -> arb:
+    """The ball that contains everything from ``low`` to ``high``."""
+    return low.union(high)
+
+
+def _larger(x: arb, y: arb) -> arb:
+    return x if x > y else y

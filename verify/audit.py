@@ -18,14 +18,10 @@ from constructions.verdict import Evidence, Undecided, Verdict
 from verify.certificate import toolkit
 from verify.claims import REGISTRY, Settings
 from verify.claims.claim import CaseResult, Claim
-from verify.kernel_process import KERNEL, KernelError, check_files, kernel_sha256
+from verify.kernel_process import KERNEL, DisagreementError, KernelError, check_files, kernel_sha256
 
 REPORT_FORMAT = "promptcert-report/1"
 Record = dict[str, Any]
-
-
-class DisagreementError(RuntimeError):
-    """Two ways to the same number gave two numbers: a bug, and the end of the run."""
 
 
 def audit(

@@ -14,12 +14,11 @@ from typing import Any, NoReturn
 from constructions.files import InputError
 from constructions.verdict import Undecided
 from verify import __version__
-from verify.audit import DisagreementError
-from verify.commands import audit, check, decide, doctor, show
+from verify.commands import audit, check, decide, doctor, floor, show
 from verify.commands.answer import Answer, Exit, TimeLimitError
-from verify.kernel_process import KernelError, printable
+from verify.kernel_process import DisagreementError, KernelError, printable
 
-COMMANDS = (audit, decide, check, show, doctor)
+COMMANDS = (audit, decide, floor, check, show, doctor)
 
 
 class _Parser(argparse.ArgumentParser):

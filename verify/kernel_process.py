@@ -18,6 +18,10 @@ class KernelError(RuntimeError):
     """The kernel's process did not answer: killed, out of memory, or not there."""
 
 
+class DisagreementError(RuntimeError):
+    """Two ways to the same number gave two numbers: a bug, and the end of the run."""
+
+
 @dataclass(frozen=True)
 class KernelAnswer:
     """What the kernel printed about one file: ``verdict`` is one of true, false, over limits, not a certificate."""
@@ -53,6 +57,18 @@ def printable(name: str) -> str:
     'a\\\\nb.json'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def accepted(paths: Sequence[Path]) -> list[str]:
+    """The kernel's sentence for each certificate that was just written. Raises DisagreementError unless all are
+    true."""
+    answers = check_files(paths)
+    for answer in answers:
+        if answer.verdict != "true":
+            raise DisagreementError(
+                f"proved here, but the kernel says {answer.verdict}: {answer.sentence} ({answer.path})"
+            )
+    return [answer.sentence for answer in answers]
 
 
 def _parse(name: str, path: str, line: str) -> KernelAnswer:

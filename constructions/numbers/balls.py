@@ -8,7 +8,7 @@ from typing import TypeVar
 import flint
 from flint import arb, arb_mat, fmpq
 
-from constructions.numbers.exponential import ExpMatrix
+from constructions.numbers.exponential import ExpMatrix, midpoint
 from constructions.numbers.matrix import Matrix, PiecewiseLinear, require_chain, require_columns, require_same_shape
 from constructions.numbers.rational import RationalMatrix
 from constructions.verdict import Undecided
@@ -49,6 +49,11 @@ def decided_sign(ball: arb) -> int:
     if ball.is_zero():
         return 0
     raise Undecided(f"the ball {ball} straddles zero at {flint.ctx.prec} bits")
+
+
+def _contains(ball: arb, x: fmpq) -> bool:
+    # not arb.contains, which rounds x to the current precision and then asks for all of that ball
+    return not ball.is_finite() or abs(x - midpoint(ball)) <= midpoint(ball.rad())
 
 
 class BallMatrix(Matrix):
@@ -103,10 +108,10 @@ class BallMatrix(Matrix):
         )
 
     def contains(self, exact: Matrix) -> bool:
-        """Whether every entry of an exact matrix may lie in its ball (rationals: certainly lies)."""
+        """Whether every entry of an exact matrix may lie in its ball (rationals: whether it does, exactly)."""
         if isinstance(exact, RationalMatrix):
             pairs = zip(self.mat.entries(), exact.mat.entries(), strict=True)
-            return self.shape == exact.shape and all(ball.contains(x) for ball, x in pairs)
+            return self.shape == exact.shape and all(_contains(ball, x) for ball, x in pairs)
         return self.shape == exact.shape and bool(self.mat.overlaps(BallMatrix.embed(exact).mat))
 
     def softmax(self, visible: Callable[[int], int] | None = None) -> BallMatrix:

@@ -15,6 +15,8 @@ from constructions.data import Dataset, Query
 from constructions.numbers.exponential import ExpMatrix
 from constructions.numbers.matrix import FieldError, Matrix
 from constructions.numbers.rational import RationalMatrix, column_vector
+from constructions.single_layer.loss_problem import LossProblem, NoLossProblemError
+from constructions.single_layer.one_query import OneQueryDecision, decide_one_query, infimum_is_zero
 from constructions.single_layer.preimage import Preimage, preimage
 from constructions.single_layer.separation import NoSeparation, Unmemorizable, separate, shared_heads
 from constructions.transformer import Transformer
@@ -25,14 +27,17 @@ from constructions.verdict import Memorization, Undecided
 class Decision:
     """What was decided, by which argument, and what is known beside it.
 
-    ``infimum`` (positive, zero, or None: not determined) tells whether the loss over all prompts stays away from zero;
-    ``without_prompt`` whether the layer meets all targets with no prompt at all (None: not determined).
+    ``proof`` is the pair of queries that no prompt meets, ``one_query`` the exact solution of a group of queries with
+    one logit vector. ``infimum`` (positive, zero, or None: not determined) tells whether the loss over all allowed
+    prompts stays away from zero; ``without_prompt`` whether the layer meets all targets with no prompt at all (None:
+    not determined).
     """
 
     verdict: Memorization
     argument: str | None
     reason: str
     proof: Unmemorizable | None = None
+    one_query: OneQueryDecision | None = None
     infimum: str | None = None
     minimal_prompt_length: int | None = None
     without_prompt: bool | None = None
@@ -72,7 +77,7 @@ def decide(model: Transformer, data: Dataset, prompt_length: int | None = None) 
         return undecided("preimages are computed for ReLU units only, this MLP has piecewise-linear ones")
     contradiction = _contradiction(queries)
     if contradiction is not None:
-        return _unmemorizable(contradiction, without_prompt)
+        return _unmemorizable(contradiction, without_prompt, "positive")
 
     preimages: dict[tuple[fmpq, ...], Preimage] = {}
     for query in queries:
@@ -83,20 +88,107 @@ def decide(model: Transformer, data: Dataset, prompt_length: int | None = None) 
                 return undecided(f"{query}: {limit}")
         if preimages[query.target].is_empty:
             found = Unmemorizable("out-of-range", (query,), (preimages[query.target],))
-            return _unmemorizable(found, without_prompt)
+            return _unmemorizable(found, without_prompt, None)
 
+    groups, why_not = _loss_problems(model, queries, preimages)
+    infimum = _infimum(groups, prompt_length)
     reasons = []
     for first, second in combinations(queries, 2):
         if not shared_heads(layer, first, second):
             continue
         answer = separate(layer, first, second, (preimages[first.target], preimages[second.target]))
         if isinstance(answer, Unmemorizable):
-            return _unmemorizable(answer, without_prompt)
+            return _unmemorizable(answer, without_prompt, infimum)
         reasons.append((first, second, answer))
-    return undecided(_explain(queries, reasons))
+
+    solved = [decide_one_query(problem, prompt_length) for problem in groups]
+    for group in solved:
+        if not group.memorizable and group.undecided is None:
+            return _one_query_against(group, len(solved) == 1, without_prompt, infimum)
+    if len(solved) == 1 and solved[0].possible is not None:
+        needed = solved[0].possible.length
+        reason = f"the {len(queries)} queries share one logit vector, and the prompt law is met with {needed} tokens"
+        shortest = None if solved[0].undecided else needed
+        return Decision(
+            Memorization.MEMORIZABLE, "one-query", reason, None, solved[0], "zero", shortest, without_prompt
+        )
+    if len(solved) > 1:
+        return undecided(f"the queries have {len(solved)} different logit vectors, and each group alone can be met")
+    boundary = next((group.undecided for group in solved if group.undecided), None)
+    return undecided(boundary or why_not or _explain(queries, reasons))
 
 
-def _unmemorizable(proof: Unmemorizable, without_prompt: bool | None) -> Decision:
+def _loss_problems(
+    model: Transformer, queries: list[Query], preimages: dict[tuple[fmpq, ...], Preimage]
+) -> tuple[list[LossProblem], str | None]:
+    """The queries grouped by logit vector, each group as a one-query problem; none, with the reason, where that does
+    not apply."""
+    layer = model.layers[0]
+    if model.E is not None:
+        return [], "the embedding E fixes the prompt length; no pair of queries is separated"
+    if len(layer.attention.heads) > 1:
+        return [], None
+    try:
+        return [
+            LossProblem.of(layer, group, [preimages[query.target] for query in group])
+            for group in by_logit_vector(model, queries)
+        ], None
+    except NoLossProblemError as reason:
+        return [], f"{reason}; no pair of queries is separated"
+
+
+def by_logit_vector(model: Transformer, queries: list[Query]) -> list[list[Query]]:
+    """The queries of a one-head layer grouped by their logit vector, in order of appearance."""
+    head = model.layers[0].attention.heads[0]
+    vectors = head.logit_vectors(RationalMatrix.of_columns([query.token for query in queries]))
+    groups: dict[tuple[fmpq, ...], list[Query]] = {}
+    for k, query in enumerate(queries):
+        groups.setdefault(tuple(vectors.column(k)), []).append(query)
+    return list(groups.values())
+
+
+def _infimum(groups: list[LossProblem], prompt_length: int | None) -> str | None:
+    """Positive if the loss of one group stays away from zero, zero if there is one group and its loss does not."""
+    for problem in groups:
+        decision = decide_one_query(problem, prompt_length)
+        if decision.undecided is not None:
+            return None
+        if not decision.memorizable and not infimum_is_zero(problem, prompt_length):
+            return "positive"
+    return "zero" if len(groups) == 1 else None
+
+
+def _one_query_against(
+    group: OneQueryDecision, alone: bool, without_prompt: bool | None, infimum: str | None
+) -> Decision:
+    how = {
+        "range": "a shifted preimage is not in the range of V",
+        "sign": "the equations have no solution with positive prompt mass",
+        "masses": "the equations ask for two different prompt masses",
+        "entropy": "the mass that the equations ask for is outside what the prompt law allows",
+        "integer": "the equations ask for a number of tokens that is not allowed",
+        "length": "more tokens are needed than allowed",
+    }
+    arguments = list(dict.fromkeys(reason.argument for reason in group.impossible))
+    where = ", ".join(str(query) for query in group.problem.queries)
+    unlimited = decide_one_query(group.problem) if group.length is not None else group
+    shortest = None if unlimited.possible is None or unlimited.undecided else unlimited.possible.length
+    reason = f"{where}: " + "; ".join(how[argument] for argument in arguments)
+    if shortest is not None:
+        reason += f" ({shortest} tokens would do for these)"
+    return Decision(
+        Memorization.UNMEMORIZABLE,
+        "one-query",
+        reason,
+        None,
+        group,
+        infimum,
+        shortest if alone else None,
+        without_prompt,
+    )
+
+
+def _unmemorizable(proof: Unmemorizable, without_prompt: bool | None, infimum: str | None) -> Decision:
     where = " and ".join(str(query) for query in proof.queries)
     how = {
         "contradictory-data": "the same input is asked for two different outputs",
@@ -105,7 +197,7 @@ def _unmemorizable(proof: Unmemorizable, without_prompt: bool | None) -> Decisio
         "closeness": "the two equations leave no positive mass for the prompt",
     }[proof.argument]
     return Decision(
-        Memorization.UNMEMORIZABLE, proof.argument, f"{where}: {how}", proof=proof, without_prompt=without_prompt
+        Memorization.UNMEMORIZABLE, proof.argument, f"{where}: {how}", proof, None, infimum, None, without_prompt
     )
 
 

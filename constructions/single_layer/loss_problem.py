@@ -1,10 +1,11 @@
 """The loss at one query as a function of the prompt's mass alone.
 
-n queries with one logit vector q at the only head: the prompt enters through its mass s and output u. With shifted preimages a_k,
-context masses S_k and ``C_k = B_k − S_k a_k``, the residual of query k is ``(C_k + s (u − a_k)) / (S_k + s)``. For fixed s the best u is a weighted
-mean, moved into the slab ``log s − log N ≤ g·u ≤ log s`` (V^T g = q) that the prompt law leaves. What remains is a function of
-``σ = log s − ρ`` (ρ a rational reference). Two charts keep both ends of the axis finite: (α, β) = (1, e^σ) and (e^{−σ}, 1).
-Source: THEORY section 3.1 (ours); the formulas are those of docs/certificate-format.md, claim `prompt-law`.
+n queries with one logit vector q at the only head: the prompt enters through its mass s and output u. With shifted
+preimages a_k, context masses S_k and ``C_k = B_k − S_k a_k``, the residual of query k is ``(C_k + s (u − a_k)) / (S_k
++ s)``. For fixed s the best u is a weighted mean, moved into the slab ``log s − log N ≤ g·u ≤ log s`` (V^T g = q)
+that the prompt law leaves. What remains is a function of ``σ = log s − ρ`` (ρ a rational reference). Two charts keep
+both ends of the axis finite: (α, β) = (1, e^σ) and (e^{−σ}, 1). Source: THEORY section 3.1 (ours); the formulas are
+those of docs/certificate-format.md, claim `prompt-law`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from constructions.data import Query
 from constructions.numbers.exponential import ExpSum, midpoint
-from constructions.numbers.rational import RationalMatrix, column_vector, dot
+from constructions.numbers.rational import RationalMatrix, dot
 from constructions.single_layer.context import HeadView
 from constructions.single_layer.preimage import Preimage
 from constructions.transformer import Layer
@@ -33,15 +34,16 @@ MAX_COMBINATIONS = 4096
 
 
 class NoLossProblemError(ValueError):
-    """The loss is not a one-query problem; the message says why (several heads, several logit vectors, infinite preimages)."""
+    """The loss is not a one-query problem; the message says why (several heads, several logit vectors, infinite
+    preimages)."""
 
 
 @dataclass(frozen=True)
 class LossProblem:
     """Queries of one logit vector q at the only head of a layer, with finitely many shifted preimages each.
 
-    ``points[k]`` are the preimages z of query k (d numbers each), ``g`` the vector of the slab (None where nothing couples mass and
-    output: q = 0, or q outside the row space of V).
+    ``points[k]`` are the preimages z of query k (d numbers each), ``g`` the vector of the slab (None where nothing
+    couples mass and output: q = 0, or q outside the row space of V).
     """
 
     layer: Layer
@@ -125,16 +127,24 @@ class LossProblem:
     def loss_at(self, tokens: RationalMatrix, counts: Sequence[int]) -> arb:
         """The loss of a prompt (columns of ``tokens``, d×c, column j taken counts[j] times) as a ball."""
         scores = self.q_scores(tokens)
-        top = max(*scores, *[max(view.scores) for view in self.views])
+        top = max(scores)
         weights = [arb(n) * arb(score - top).exp() for n, score in zip(counts, scores, strict=True)]
         mass = sum(weights, arb(0))
         values = arb_mat(self.V.times(tokens).mat) * arb_mat(len(weights), 1, weights)
+        return self.loss_for(mass * arb(top).exp(), [x / mass for x in values.entries()])
+
+    def loss_for(self, mass: arb, output: Sequence[fmpq | arb]) -> arb:
+        """The loss of a prompt with this mass and output u (d numbers) as a ball."""
+        u = [arb(x) for x in output]
         total = arb(0)
         for view, points in zip(self.views, self.shifted, strict=True):
+            top = max(view.scores)
             shares = [arb(score - top).exp() for score in view.scores]
-            sums = arb_mat(view.values.mat) * arb_mat(len(shares), 1, shares) + values
-            everything = mass + sum(shares, arb(0))
-            losses = [sum(((x / everything - arb(y)) ** 2 for x, y in zip(sums.entries(), a, strict=True)), arb(0)) for a in points]
+            weight = mass * arb(-top).exp()
+            everything = weight + sum(shares, arb(0))
+            sums = arb_mat(view.values.mat) * arb_mat(len(shares), 1, shares)
+            outputs = [(x + weight * y) / everything for x, y in zip(sums.entries(), u, strict=True)]
+            losses = [sum(((x - arb(y)) ** 2 for x, y in zip(outputs, a, strict=True)), arb(0)) for a in points]
             nearest = losses[0]
             for other in losses[1:]:
                 nearest = nearest.min(other)
@@ -146,7 +156,8 @@ class LossProblem:
 
 
 class OneCombination:
-    """The loss for one choice of preimages: scaled masses and sums as balls and floats, and the enclosures on parts of the axis."""
+    """The loss for one choice of preimages: scaled masses and sums as balls and floats, and the enclosures on parts
+    of the axis."""
 
     def __init__(self, problem: LossProblem, choice: Sequence[int], precision: int) -> None:
         self.problem = problem
@@ -177,8 +188,9 @@ class OneCombination:
         self.a_float = np.array([[float(self.a[i, k]) for i in range(self.d)] for k in range(self.n)])
         self.g_float = None if self.problem.g is None else np.array([float(x) for x in self.problem.g])
 
-    def guess(self, sigma: Floats, log_length: float | None) -> Floats:
-        """The function of σ in floats (a guess), for an array of σ."""
+    def guess(self, sigma: Floats, log_length: float | None) -> tuple[Floats, Floats]:
+        """For an array of σ, in floats (a guess): the loss, and the entropy H that a prompt with it has (0 without a
+        slab)."""
         alpha, beta = np.exp(np.minimum(-sigma, 0.0)), np.exp(np.minimum(sigma, 0.0))
         D = np.outer(alpha, self.S_float) + beta[:, None]
         weights = D**-2
@@ -191,49 +203,53 @@ class OneCombination:
             value += (weights * (y - mean[:, None]) ** 2).sum(axis=1)
             if self.g_float is not None:
                 at_g += self.g_float[i] * mean
+        entropy = np.zeros_like(sigma)
         if self.g_float is not None:
             high = beta * (float(self.rho) + sigma)
+            entropy = np.maximum(0.0, high - at_g) / beta
             outside = np.maximum(0.0, at_g - high)
             if log_length is not None:
                 outside += np.minimum(0.0, at_g - (high - beta * log_length))
             value += total * outside**2 / float(self.g_float @ self.g_float)
-        return value + float(self.constant)
+        return value + float(self.constant), entropy
 
     # -- balls: bounds on parts of the axis -----------------------------------------------------------------------
 
     def inner_part(self, left: fmpq, right: fmpq, log_length: arb | None) -> arb:
-        """A lower bound (as an exact ball) of the loss for σ in [left, right]: the better of plain and mean value form."""
+        """A lower bound (as an exact ball) of the loss for σ in [left, right]: the better of plain and mean value
+        form."""
         part = self._part(left, right)
         plain = self._with_slab(part.whole, log_length)[0]
         centre = self._with_slab(part.centre, log_length)[0]
         slope = self._with_slab(part.whole, log_length)[1]
         radius = arb((right - left) / 2)
         mean_value = centre.lower() - slope.abs_upper() * radius
-        return _larger(plain.lower(), mean_value.lower())
+        return _larger(_floor(plain), mean_value.lower())
 
     def left_end(self, sigma: fmpq, log_length: arb | None) -> arb | None:
         """A lower bound for all σ ≤ sigma; None where the bound does not apply (with a slab it needs ρ + σ ≤ −1)."""
         top = arb(sigma).exp()
         state = self._state(arb(1), arb(0), _between(arb(0), top), arb(0), arb(0))
         if self.g is None:
-            return state.value.lower()
+            return _floor(state.value)
         if not self.rho + sigma <= -1:
             return None
         edge = top * arb(self.rho + sigma)
         high = _between(edge, arb(0))
         low = None if log_length is None else _between(edge - top * log_length, arb(0))
-        return self._outside(state, low, high).lower()
+        return _floor(self._outside(state, low, high))
 
     def right_end(self, sigma: fmpq, log_length: arb | None) -> arb:
         """A lower bound for all σ ≥ sigma."""
         state = self._state(_between(arb(0), arb(-sigma).exp()), arb(0), arb(1), arb(0), arb(0))
         if self.g is None or log_length is None:
-            return state.value.lower()
-        return self._outside(state, arb(self.rho + sigma) - log_length, None).lower()
+            return _floor(state.value)
+        return _floor(self._outside(state, arb(self.rho + sigma) - log_length, None))
 
     def at_mass(self, mass: int) -> arb:
         """A lower bound of the least loss at an integer mass, without a slab (q = 0)."""
-        return self._state(arb(1), arb(0), arb(mass) * arb(-self.rho).exp(), arb(0), arb(0)).value.lower()
+        value = self._state(arb(1), arb(0), arb(mass) * arb(-self.rho).exp(), arb(0), arb(0)).value
+        return _floor(value)
 
     def _part(self, left: fmpq, right: fmpq) -> _Part:
         key = (left, right)
@@ -241,8 +257,12 @@ class OneCombination:
             middle = (left + right) / 2
             first_chart = middle <= 0
             self._parts[key] = _Part(
-                self._at(_between(arb(left), arb(right)), _between(arb(left).exp(), arb(right).exp()), first_chart,
-                         _between(arb(-right).exp(), arb(-left).exp())),
+                self._at(
+                    _between(arb(left), arb(right)),
+                    _between(arb(left).exp(), arb(right).exp()),
+                    first_chart,
+                    _between(arb(-right).exp(), arb(-left).exp()),
+                ),
                 self._at(arb(middle), arb(middle).exp(), first_chart, arb(-middle).exp()),
             )
         return self._parts[key]
@@ -277,7 +297,10 @@ class OneCombination:
         if self.g is not None:
             at_g = (self.g * mean)[0, 0]
             along_e, along_y = (self.g * E).entries(), (self.g * Y_slope).entries()
-            at_g_slope = sum((v * x + w * y for v, x, w, y in zip(W_slope, along_e, weights, along_y, strict=True)), arb(0)) / total
+            at_g_slope = (
+                sum((v * x + w * y for v, x, w, y in zip(W_slope, along_e, weights, along_y, strict=True)), arb(0))
+                / total
+            )
         return _State(value, slope, total, sum(W_slope, arb(0)), at_g, at_g_slope, beta, beta_slope, sigma)
 
     def _with_slab(self, state: _State, log_length: arb | None) -> tuple[arb, arb]:
@@ -330,7 +353,8 @@ class OneCombination:
 
 @dataclass(frozen=True)
 class _State:
-    """Balls at one point or over one part: value and slope without the slab, Ω and its slope, g·v* and its slope, β, σ."""
+    """Balls at one point or over one part: value and slope without the slab, Ω and its slope, g·v* and its slope, β,
+    σ."""
 
     value: arb
     slope: arb
@@ -352,6 +376,11 @@ class _Part:
 def _between(low: arb, high: arb) -> arb:
     """The ball that contains everything from ``low`` to ``high``."""
     return low.union(high)
+
+
+def _floor(ball: arb) -> arb:
+    """The lower end of a sum of squares, which is at least 0."""
+    return _larger(ball.lower(), arb(0))
 
 
 def _larger(x: arb, y: arb) -> arb:

@@ -33,8 +33,9 @@ from constructions.single_layer.separation import (
 )
 from constructions.transformer import Layer, Transformer
 
-RHO_NEAR_TOP = fmpq(1278464543, 10**9)
-"""A rational close to ``1 + W(1/e)``, where ``ρ/(1+e^ρ)`` attains its maximum ``W(1/e) = 0.2784…``."""
+RHO_NEAR_TOP = fmpq(12784645427610737951093587390229801554395, 10**40)
+"""A rational close to ``1 + W(1/e)``, where ``ρ/(1+e^ρ)`` attains its maximum ``W(1/e) = 0.2784…``: there it is within
+10^-80 of that maximum."""
 
 
 class NoPairError(ValueError):
@@ -227,7 +228,8 @@ class _Maker:
         if low.sign() >= 0:
             raise NoPairError(
                 "degenerate case: every w with w·a ≤ 0 ≤ w·b has V^T w parallel to the logit vector q, and "
-                f"q·x_0 = {s_0} exceeds W(1/e) = 0.2784…; choose another token or target, or closeness_pair"
+                f"q·x_0 = {s_0} is not below W(1/e) = 0.2784… (by 10^-80); choose another token or target, or "
+                "closeness_pair"
             )
         rho_up = fmpq(0) if s_0 > 0 else fmpq(2) * (s_0 - 1)  # −ρ/(1+e^ρ) > −ρ/2 for ρ < 0
         for bits in range(8, 264, 16):

@@ -1,12 +1,14 @@
 """The prompt law: all that a prompt can do to one query of one head is a point (p̄, S) with ``log S = q·p̄ + H``.
 
-For a query with logit vector q a prompt P = [p_1 … p_m] acts through its mass ``S = Σ e^{q·p_j}`` and its mean
-``p̄ = Σ e^{q·p_j} p_j / S`` only, and ``Att(x, P) = V p̄``. For q ≠ 0 the pairs that prompts of exactly m tokens reach are those with
+For a query with logit vector q a prompt P = [p_1 … p_m] acts through its mass ``S = Σ e^{q·p_j}`` and its mean ``p̄ =
+Σ e^{q·p_j} p_j / S`` only, and ``Att(x, P) = V p̄``. For q ≠ 0 the pairs that prompts of exactly m tokens reach are
+those with
 
     log S = q·p̄ + H,   H = 0 if m = 1,   0 < H ≤ log m if m ≥ 2
 
-(H is the entropy of the attention weights on the prompt); for q = 0, S = m and p̄ is free. Two different tokens are enough for every
-such pair: one token once, the other m − 1 times. Source: THEORY section 3.1 (ours); proofs in docs/theory/prompt-law.md.
+(H is the entropy of the attention weights on the prompt); for q = 0, S = m and p̄ is free. Two different tokens are
+enough for every such pair: one token once, the other m − 1 times. Source: THEORY section 3.1 (ours); proofs in
+docs/theory/prompt-law.md.
 """
 
 from __future__ import annotations
@@ -78,9 +80,9 @@ def realize(q: Sequence[fmpq], mean: Sequence[arb], log_mass: arb, length: int) 
     """Explicit tokens of a prompt with exactly ``length`` tokens, mean p̄ and mass e^{log_mass}, in balls.
 
     The weights are one value w_1 and length − 1 equal ones, chosen to have the entropy H that the law asks for; then
-    ``p_j = p̄ + ((log S + log w_j − q·p̄)/|q|²) q``. Raises UnreachableError when H is outside what the length allows, Undecided
-    when the balls are too wide to tell (also on the boundary H = 0 or H = log m, where the balls cannot tell: there
-    :func:`realize_uniform` serves). For q = 0 the mass must be the length.
+    ``p_j = p̄ + ((log S + log w_j − q·p̄)/|q|²) q``. Raises UnreachableError when H is outside what the length
+    allows, Undecided when the balls are too wide to tell (also on the boundary H = 0 or H = log m, where the balls
+    cannot tell: there :func:`realize_uniform` serves). For q = 0 the mass must be the length.
     """
     if length < 1:
         raise ValueError(f"prompt length: expected at least 1, found {length}")
@@ -104,14 +106,19 @@ def realize_uniform(q: Sequence[fmpq], mean: Sequence[arb], log_mass: arb, lengt
     """
     at = sum((arb(x) * y for x, y in zip(q, mean, strict=True)), arb(0))
     if not (log_mass - at - arb(length).log()).contains(0):
-        raise UnreachableError(f"{length} equal tokens p̄ have log S = q·p̄ + log {length} = {at + arb(length).log()}, not {log_mass}")
+        raise UnreachableError(
+            f"{length} equal tokens p̄ have log S = q·p̄ + log {length} = {at + arb(length).log()}, not {log_mass}"
+        )
     return _along_q(q, mean, [arb(0)], (length,))
 
 
 def _along_q(q: Sequence[fmpq], mean: Sequence[arb], steps: Sequence[arb], counts: tuple[int, ...]) -> ClusteredPrompt:
     """Tokens ``p̄ + step q/|q|²``."""
     square = dot(q, q)
-    rows = [[m + (step * arb(x / square) if square != 0 else arb(0)) for step in steps] for x, m in zip(q, mean, strict=True)]
+    rows = [
+        [m + (step * arb(x / square) if square != 0 else arb(0)) for step in steps]
+        for x, m in zip(q, mean, strict=True)
+    ]
     return ClusteredPrompt(BallMatrix(flint.arb_mat(rows)), counts)
 
 

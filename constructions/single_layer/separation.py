@@ -272,8 +272,8 @@ def _combine(coefficients: Sequence[fmpq], sums: Sequence[ExpSum]) -> ExpSum:
 
 
 def _candidates(delta: Row, seen: Sequence[ExpSum]) -> Iterator[Row]:
-    """Vectors t with t·delta ≤ 0 ≤ t·seen, one strict, if there are any: the part of ``seen`` across ``delta``, else
-    −delta."""
+    """Vectors t with t·delta ≤ 0 ≤ t·seen, one strict, if there are any: the part of ``seen`` across ``delta`` to a few
+    precisions, else −delta, else vectors across delta that leave out no part of ``seen``, however small it is."""
     square = dot(delta, delta)
     yield [-x for x in delta]
     for bits in (24, 64, 192, 768):
@@ -284,6 +284,15 @@ def _candidates(delta: Row, seen: Sequence[ExpSum]) -> Iterator[Row]:
         else:
             share = dot(approximate, delta) / square
             yield [x - share * y for x, y in zip(approximate, delta, strict=True)]
+    pivot = next((i for i, x in enumerate(delta) if x != 0), None)
+    for i in range(len(delta)):
+        t = [fmpq(0)] * len(delta)
+        t[i] = fmpq(1)
+        if pivot is not None:
+            t[i] = delta[pivot]
+            t[pivot] -= delta[i]
+        yield t
+        yield [-x for x in t]
 
 
 def _roundings(t: Sequence[fmpq]) -> Iterator[Row]:

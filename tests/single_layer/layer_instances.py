@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,7 @@ from constructions.transformer import FeedForward, Head
 from flint import fmpq
 from hypothesis import strategies as st
 from verify.certificate import Certificate
-from verify.kernel_process import KernelAnswer, check_files
+from verify.kernel_process import KERNEL, KernelAnswer, check_files
 
 Draw = Callable[..., Any]
 
@@ -78,3 +79,22 @@ def demand_all_true(folder: Path, certificates: list[Certificate]) -> None:
     assert certificates
     wrong = [answer for answer in kernel_answers(folder, certificates) if answer.verdict != "true"]
     assert not wrong, wrong[:3]
+
+
+def judged(text: str) -> tuple[str, str]:
+    """The kernel's verdict and sentence about the text of a certificate, in this process (for many short checks)."""
+    kernel = str(KERNEL)
+    if kernel not in sys.path:
+        sys.path.append(kernel)
+    import limits
+    import verdict
+
+    limits.DEADLINE.start()
+    try:
+        return "true", verdict.prove(text.encode())
+    except limits.NotACertificate as error:
+        return "not a certificate", str(error)
+    except limits.Refuted as error:
+        return "false", str(error)
+    except limits.OverLimits as error:
+        return "over limits", str(error)

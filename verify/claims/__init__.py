@@ -1,11 +1,17 @@
 """The claims: one file for each, found here by slug."""
 
-from verify.claims import attention_split, direction_lemma, mlp_injectivity, unmemorizable_pair
+from verify.claims import attention_split, direction_lemma, mlp_injectivity, prompt_law, unmemorizable_pair
 from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
 
 REGISTRY: dict[str, Claim] = {
     claim.slug: claim
-    for claim in (attention_split.CLAIM, direction_lemma.CLAIM, mlp_injectivity.CLAIM, unmemorizable_pair.CLAIM)
+    for claim in (
+        attention_split.CLAIM,
+        direction_lemma.CLAIM,
+        mlp_injectivity.CLAIM,
+        unmemorizable_pair.CLAIM,
+        prompt_law.CLAIM,
+    )
 }
 
 __all__ = ["REGISTRY", "Case", "CaseResult", "Claim", "Finding", "Settings"]

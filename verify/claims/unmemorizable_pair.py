@@ -39,17 +39,17 @@ def certificate(model: Transformer, proof: Unmemorizable) -> Certificate:
     if proof.argument == "contradictory-data":
         witness = {"argument": proof.argument}
     elif proof.argument == "out-of-range":
-        witness = {"argument": proof.argument, "preimage": _preimage(proof.preimages[0])}
+        witness = {"argument": proof.argument, "preimage": preimage_proof(proof.preimages[0])}
     else:
         witness = {
             "argument": "separation",
-            "preimages": [_preimage(preimage) for preimage in proof.preimages],
+            "preimages": [preimage_proof(found) for found in proof.preimages],
             "pairs": [[_separation(separation) for separation in line] for line in proof.pairs],
         }
     return Certificate(SLUG, RELATION, Evidence.EXACT, instance, witness)
 
 
-def _preimage(found: Preimage) -> dict[str, Any]:
+def preimage_proof(found: Preimage) -> dict[str, Any]:
     if found.factor is not None:
         point = found.pieces[0].point
         assert point is not None

@@ -7,15 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from constructions.data import Dataset
-from constructions.files import InputError, read_data, read_model
+from constructions.files import InputError, prompt_json, read_data, read_model, write_json
 from constructions.single_layer.decide import Decision, decide
+from constructions.single_layer.explicit_prompt import explicit_prompt, prompt_box
+from constructions.single_layer.one_query import decide_one_query
 from constructions.transformer import Transformer
-from constructions.verdict import Memorization, Undecided
-from verify.audit import DisagreementError
-from verify.claims import unmemorizable_pair
+from constructions.verdict import Memorization
+from verify.certificate import Certificate
+from verify.claims import prompt_law, unmemorizable_pair
 from verify.commands.answer import Answer, Exit, add_common, certificate_path, positive_int
-from verify.kernel_process import KernelError, check_files
+from verify.kernel_process import DisagreementError, accepted
 
 
 def add_parser(commands: Any) -> None:
@@ -40,13 +41,10 @@ def run(args: argparse.Namespace) -> Answer:
     model, data = read_model(args.model), read_data(args.data)
     try:
         decision = decide(model, data, args.prompt_length)
-    except Undecided as limit:  # a sign past the precision cap
-        decision = Decision(Memorization.UNDECIDED, None, str(limit))
     except ValueError as error:
         raise InputError(f"{args.model} with {args.data}: {error}") from None
-    path, sentence = _certify(args, model, decision)
-    if args.prompt is not None and decision.verdict is not Memorization.MEMORIZABLE:
-        print(f"no prompt to write to {args.prompt}: the data are {decision.verdict.value}", file=sys.stderr)
+    paths = _certify(args, model, decision)
+    told = _write_prompt(args.prompt, decision)
     decided = decision.verdict is not Memorization.UNDECIDED
     document = {
         "verdict": decision.verdict.value,
@@ -55,46 +53,91 @@ def run(args: argparse.Namespace) -> Answer:
         "infimum": decision.infimum,
         "minimal_prompt_length": decision.minimal_prompt_length,
         "without_prompt": decision.without_prompt,
-        "certificate": None if path is None else str(path),
+        "certificate": str(paths[0][0]) if paths else None,
+        "further_certificates": [str(path) for path, _ in paths[1:]],
+        "prompt": None if told is None else str(args.prompt),
     }
-    return Answer(Exit.AS_CLAIMED if decided else Exit.UNDECIDED, document, _text(decision, data, path, sentence))
+    return Answer(Exit.AS_CLAIMED if decided else Exit.UNDECIDED, document, _text(decision, paths, told))
 
 
-def _certify(args: argparse.Namespace, model: Transformer, decision: Decision) -> tuple[Path | None, str | None]:
-    """Write the certificate and have the kernel check it; without ``--out``, a folder that cannot be written costs only
-    the file, not the answer."""
-    if decision.proof is None:
-        return None, None
-    try:
-        path = certificate_path(args.out, f"{Path(args.data).stem}.cert.json")
-        unmemorizable_pair.certificate(model, decision.proof).write(path)
-    except InputError as error:
-        if args.out is not None:
-            raise
-        print(f"no certificate written: {error}", file=sys.stderr)
-        return None, None
-    answer = check_files([path])[0]
-    if answer.verdict == "over limits":
-        raise KernelError(
-            f"decided {decision.verdict.value}, but the kernel is over its limits: {answer.sentence} ({path})"
-        )
-    if answer.verdict != "true":
-        raise DisagreementError(
-            f"decided {decision.verdict.value}, but the kernel says {answer.verdict}: {answer.sentence} ({path})"
-        )
-    return path, answer.sentence
+def _certificates(model: Transformer, decision: Decision, length: int | None) -> list[tuple[str, Certificate]]:
+    """The certificates of a decision, the one of the verdict first, with the ending of their file names."""
+    if decision.proof is not None:
+        return [("", unmemorizable_pair.certificate(model, decision.proof))]
+    group = decision.one_query
+    if group is None:
+        return []
+    if group.possible is None:
+        return [("", prompt_law.impossible_certificate(model, group.problem, length, group.impossible))]
+    found = [("", prompt_law.memorizable_certificate(model, group.problem, group.possible))]
+    if decision.minimal_prompt_length is not None and decision.minimal_prompt_length > 1:
+        fewer = decision.minimal_prompt_length - 1
+        against = decide_one_query(group.problem, fewer)
+        if against.possible is not None or against.undecided is not None:
+            raise DisagreementError(f"{fewer} tokens were said to be too few, and now are not")
+        found.append(("-shorter", prompt_law.impossible_certificate(model, group.problem, fewer, against.impossible)))
+    return found
 
 
-def _text(decision: Decision, data: Dataset, path: Path | None, sentence: str | None) -> str:
+def _certify(args: argparse.Namespace, model: Transformer, decision: Decision) -> list[tuple[Path, str]]:
+    """Write the certificates and have the kernel check them; without ``--out``, a folder that cannot be written costs
+    only the files, not the answer."""
+    paths: list[Path] = []
+    for ending, certificate in _certificates(model, decision, args.prompt_length):
+        try:
+            path = certificate_path(args.out, f"{Path(args.data).stem}.cert.json")
+            path = (
+                path.with_name(path.name.removesuffix(".json").removesuffix(".cert") + f"{ending}.cert.json")
+                if ending
+                else path
+            )
+            certificate.write(path)
+        except InputError as error:
+            if args.out is not None:
+                raise
+            print(f"no certificate written: {error}", file=sys.stderr)
+            return []
+        paths.append(path)
+    return list(zip(paths, accepted(paths), strict=True))
+
+
+def _write_prompt(path: Path | None, decision: Decision) -> str | None:
+    """Write the memorizing prompt, if asked for and there is one; what was written, in words."""
+    if path is None:
+        return None
+    group = decision.one_query
+    if group is None or group.possible is None:
+        print(f"no prompt written to {path}: the data are {decision.verdict.value}", file=sys.stderr)
+        return None
+    box = prompt_box(explicit_prompt(group.problem, group.possible))
+    if box is None:
+        print(f"no prompt written to {path}: it has {group.possible.length} tokens", file=sys.stderr)
+        return None
+    write_json(path, prompt_json(box))
+    return (
+        f"{path} ({box.P.shape[1]} tokens; the exact prompt lies within {float(box.radius):.3g} of it, entry by entry)"
+    )
+
+
+def _text(decision: Decision, paths: list[tuple[Path, str]], told: str | None) -> str:
     lines = [decision.verdict.value + (f" (argument: {decision.argument})" if decision.argument else "")]
     lines.append(f"  why: {decision.reason}")
+    if decision.verdict is Memorization.UNMEMORIZABLE and decision.infimum is not None:
+        away = {
+            "positive": "stays away from 0 (see promptcert floor)",
+            "zero": "comes arbitrarily close to 0, unattained",
+        }
+        lines.append(f"  infimum of the loss: {away[decision.infimum]}")
+    if decision.minimal_prompt_length is not None:
+        lines.append(f"  least prompt length: {decision.minimal_prompt_length}")
     without = {
         True: "the layer already meets every target",
         False: "the layer does not meet the targets",
         None: "not determined",
     }
     lines.append(f"  without a prompt: {without[decision.without_prompt]}")
-    if path is not None:
-        lines.append(f"  certificate: {path}")
-        lines.append(f"  kernel: {sentence}")
+    if told is not None:
+        lines.append(f"  prompt: {told}")
+    for path, sentence in paths:
+        lines += [f"  certificate: {path}", f"  kernel: {sentence}"]
     return "\n".join(lines)

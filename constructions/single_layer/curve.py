@@ -1,0 +1,381 @@
+"""The exact loss curve of prompts at one query: certified lower and upper bounds for any prompt length.
+
+Floats guess where the least loss is (a function of one variable, see
+:mod:`~constructions.single_layer.loss_problem`); balls then cover the whole axis of masses with parts on which the
+loss is proved to be above the lower bound, and an explicit prompt proves the upper one. Source: THEORY section 3.1
+(ours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite, log
+
+import flint
+import numpy as np
+from flint import arb, fmpq
+from scipy.optimize import minimize_scalar
+
+from constructions.numbers.exponential import midpoint
+from constructions.numbers.rational import RationalMatrix, dot
+from constructions.single_layer.loss_problem import LossProblem, OneCombination
+from constructions.single_layer.prompt_law import ClusteredPrompt, realize, realize_uniform
+from constructions.verdict import Undecided
+
+Row = list[fmpq]
+RELATIVE_GAP = fmpq(1, 10**8)
+ABSOLUTE_GAP = fmpq(1, 10**10)
+MAX_PARTS = 20_000
+TOKEN_BITS = 96
+MAX_LOG_LENGTH = 10_000
+"""Longest prompt that is written down, as the natural logarithm of its length (the length is an exact integer)."""
+
+
+@dataclass(frozen=True)
+class Cover:
+    """Breakpoints σ_0 < … < σ_t of the axis of masses; ``integers`` (q = 0): how many masses are checked one by one."""
+
+    integers: int | None
+    breakpoints: tuple[fmpq, ...]
+
+
+@dataclass(frozen=True)
+class RationalPrompt:
+    """A prompt whose column j of ``tokens`` (d×c) stands ``counts[j]`` times."""
+
+    tokens: RationalMatrix
+    counts: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        return sum(self.counts)
+
+    def expanded(self, limit: int = 4096) -> RationalMatrix | None:
+        """All tokens side by side (d×length), or None when there are more than ``limit``."""
+        if self.length > limit:
+            return None
+        columns = [self.tokens.column(j) for j, n in enumerate(self.counts) for _ in range(n)]
+        return RationalMatrix.of_columns(columns)
+
+
+@dataclass(frozen=True)
+class LawPoint:
+    """A prompt that is too long to write down, by what the prompt law says of it: mean p̄ (d numbers) and mass
+    ``e^{ρ+σ}`` with ``q·p̄ < ρ + σ``; some prompt of about ``e^{ρ+σ−q·p̄}`` tokens has them."""
+
+    mean: tuple[fmpq, ...]
+    sigma: fmpq
+
+
+@dataclass(frozen=True)
+class LossBounds:
+    """``lower ≤ loss`` of every prompt of at most ``length`` tokens (of any number when None), and a prompt with loss
+    ≤ ``upper``."""
+
+    problem: LossProblem
+    length: int | None
+    lower: fmpq
+    upper: fmpq
+    prompt: RationalPrompt | LawPoint
+    covers: tuple[Cover, ...]
+    log_length: tuple[fmpq, fmpq] | None
+    precision: int
+
+
+def loss_curve(
+    problem: LossProblem, lengths: Sequence[int | None], *, exact_length: bool = False
+) -> Iterator[LossBounds]:
+    """Certified bounds for each prompt length; work on the axis of masses is shared between the lengths.
+
+    ``exact_length``: the prompt for the upper bound has exactly the given number of tokens (a positional embedding
+    fixes it). Raises Undecided when the bounds cannot be brought together within the limits.
+
+    >>> from constructions.data import Dataset, Example
+    >>> from constructions.single_layer.preimage import preimage
+    >>> from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
+    >>> one = RationalMatrix.of([[1]])
+    >>> layer = Layer(Attention((Head(one, one, one),)), FeedForward.none(1))
+    >>> data = Dataset((Example(RationalMatrix.of([[0, 1]]), one.scaled(3)), Example(RationalMatrix.of([[2, 1]]), one)))
+    >>> queries = list(data.queries(Transformer((layer,))))
+    >>> problem = LossProblem.of(layer, queries, [preimage(layer.mlp, query.target) for query in queries])
+    >>> bounds = next(loss_curve(problem, [1]))
+    >>> bounds.lower < bounds.upper < bounds.lower + fmpq(1, 10**6)
+    True
+    """
+    precision = _precision(problem)
+    with flint.ctx.workprec(precision):
+        combinations = [OneCombination(problem, choice, precision) for choice in problem.combinations()]
+        for length in lengths:
+            yield _bounds(problem, combinations, length, precision, exact_length)
+
+
+def _precision(problem: LossProblem) -> int:
+    """Bits after the point: enough for the ratio of the context masses to appear squared."""
+    exponents = []
+    with flint.ctx.workprec(64):
+        for view in problem.views:
+            exponents.append(midpoint(view.mass.enclosure().log()) - problem.reference)
+    spread = max(abs(x) for x in exponents)
+    size = max((abs(x) for points in problem.shifted for a in points for x in a), default=fmpq(0))
+    return min(4096, 160 + 4 * int(spread.ceil()) + 2 * int(size.ceil()).bit_length())
+
+
+def _bounds(
+    problem: LossProblem, combinations: Sequence[OneCombination], length: int | None, precision: int, exact: bool
+) -> LossBounds:
+    bracket = _log_bracket(problem, length)
+    log_length = None if bracket is None else arb(bracket[0]).union(arb(bracket[1]))
+    prompt, upper = _best_prompt(problem, combinations, length, exact)
+    for slack in range(4):
+        gap = max(ABSOLUTE_GAP, upper * RELATIVE_GAP) * 100**slack
+        lower = _short_below(upper - gap)
+        covers = []
+        for combination in combinations:
+            cover = _cover(combination, lower, length, log_length)
+            if cover is None:
+                break
+            covers.append(cover)
+        else:
+            return LossBounds(problem, length, lower, upper, prompt, tuple(covers), bracket, precision)
+    raise Undecided("the certified lower bound stays away from the best prompt found")
+
+
+def _log_bracket(problem: LossProblem, length: int | None) -> tuple[fmpq, fmpq] | None:
+    """Rationals around log N, where the slab needs them."""
+    if length is None or problem.g is None:
+        return None
+    if length == 1:
+        return fmpq(0), fmpq(0)
+    power = fmpq(2) ** 80
+    near = fmpq((midpoint(arb(length).log()) * power).floor()) / power
+    return near - 1 / power, near + 2 / power
+
+
+def _short_below(x: fmpq) -> fmpq:
+    """A decimal with few digits that is at most x (and 0 for a negative x: a loss is never below)."""
+    if x <= 0:
+        return fmpq(0)
+    digits = fmpq(10) ** max(0, 12 - int(x.floor()).bit_length() // 3)
+    while x * digits < 10**9:
+        digits *= 10
+    return fmpq((x * digits).floor()) / digits
+
+
+# -- where the least loss is: floats --------------------------------------------------------------------------------
+
+
+def _axis(combination: OneCombination) -> tuple[float, float]:
+    """A range of σ that holds whatever is interesting: scaled by |g|, since log s follows g·u."""
+    scale = 1.0 if combination.g_float is None else float(np.abs(combination.g_float) @ np.ones(combination.d))
+    means = np.abs(combination.C_float) / combination.S_float[:, None]
+    size = float(max(np.abs(combination.a_float).max(), means.max(), 1.0))
+    spread = float(np.abs(np.log(combination.S_float)).max())
+    reach = 50.0 + 2 * spread + (4 * scale * size if combination.g_float is not None else 0.0)
+    return -reach, reach
+
+
+def _guess_minimum(combination: OneCombination, length: int | None) -> tuple[float, float]:
+    """(σ, loss) of the least value that a grid with local refinement finds."""
+    log_length = None if length is None or combination.g is None else log(length)
+    left, right = _axis(combination)
+    core = np.linspace(max(left, -20.0), min(right, 20.0), 801)
+    grid = np.unique(np.concatenate([np.linspace(left, right, 1201), core]))
+    values, entropies = combination.guess(grid, log_length)
+    best = (float(grid[np.nanargmin(values)]), float(np.nanmin(values)))
+    inner = [i for i in range(1, len(grid) - 1) if values[i] <= values[i - 1] and values[i] <= values[i + 1]]
+    for i in sorted(inner, key=lambda i: float(values[i]))[:8]:
+        run = minimize_scalar(
+            lambda x: float(combination.guess(np.array([x]), log_length)[0][0]),
+            bounds=(float(grid[i - 1]), float(grid[i + 1])),
+            method="bounded",
+            options={"xatol": 1e-12},
+        )
+        if run.fun < best[1]:
+            best = (float(run.x), float(run.fun))
+    if length is None:  # many masses may be as good: take the one that needs the shortest prompt
+        good = values <= best[1] * (1 + 1e-10) + 1e-12
+        if good.any():
+            best = (float(grid[good][np.argmin(entropies[good])]), best[1])
+    return best
+
+
+def _best_prompt(
+    problem: LossProblem, combinations: Sequence[OneCombination], length: int | None, exact: bool
+) -> tuple[RationalPrompt | LawPoint, fmpq]:
+    """The best explicit prompt over all combinations, with a proved upper bound of its loss."""
+    best: tuple[RationalPrompt | LawPoint, fmpq] | None = None
+    for combination in combinations:
+        if problem.integer_masses:
+            candidates: list[tuple[float | None, int]] = [
+                (None, mass) for mass in _integer_masses(combination, length, exact)
+            ]
+        else:
+            candidates = [(_guess_minimum(combination, length)[0], 0)]
+        for sigma, mass in candidates:
+            prompt = _prompt_at(problem, combination, sigma, mass, length, exact)
+            loss = _loss(problem, prompt).upper()
+            if not loss.is_finite():
+                continue
+            upper = _short_above(midpoint(loss))
+            if best is None or upper < best[1]:
+                best = (prompt, upper)
+    if best is None:
+        raise Undecided("no prompt with a finite loss was found")
+    return best
+
+
+def _loss(problem: LossProblem, prompt: RationalPrompt | LawPoint) -> arb:
+    if isinstance(prompt, RationalPrompt):
+        return problem.loss_at(prompt.tokens, prompt.counts)
+    mass = arb(problem.reference + prompt.sigma).exp()
+    return problem.loss_for(mass, problem.V.apply(list(prompt.mean)))
+
+
+def _short_above(x: fmpq) -> fmpq:
+    power = fmpq(10) ** 24
+    return fmpq((x * power).ceil()) / power
+
+
+def _integer_masses(combination: OneCombination, length: int | None, exact: bool) -> list[int]:
+    """The integer masses next to the best real one, and the ends of the allowed range (q = 0)."""
+    if exact and length is not None:
+        return [length]
+    sigma, _ = _guess_minimum(combination, None)
+    top = length if length is not None else 10**30
+    mass = float(combination.rho) + sigma
+    near = 1 if mass < 0 else int(np.exp(min(mass, 60.0)))
+    return sorted({min(max(1, m), top) for m in (1, near, near + 1, top if length is not None else near)})
+
+
+def _prompt_at(
+    problem: LossProblem, combination: OneCombination, sigma: float | None, mass: int, length: int | None, exact: bool
+) -> RationalPrompt | LawPoint:
+    """Explicit rational tokens for the best output at one mass."""
+    log_length = None if length is None or problem.g is None else arb(length).log()
+    if sigma is None:
+        rational_sigma = midpoint(arb(mass).log()) - problem.reference
+        u = combination.best_output(rational_sigma, None)
+        return _rounded(realize_uniform(problem.q, _mean(problem, u), arb(mass).log(), mass))
+    place = _dyadic(sigma)
+    u = combination.best_output(place, log_length)
+    mean = _mean(problem, u)
+    log_mass = arb(problem.reference + place)
+    if problem.g is None:  # one token has any mass: move it along a direction that V does not see
+        kernel = next(k for k in problem.V.nullspace() if dot(list(problem.q), k) != 0)
+        n = length if exact and length is not None else 1
+        at = sum((arb(x) * y for x, y in zip(problem.q, mean, strict=True)), arb(0))
+        step = (log_mass - arb(n).log() - at) / arb(dot(list(problem.q), kernel))
+        mean = [m + step * arb(k) for m, k in zip(mean, kernel, strict=True)]
+        return _rounded(realize_uniform(problem.q, mean, log_mass, n))
+    at = sum((arb(x) * y for x, y in zip(problem.q, mean, strict=True)), arb(0))
+    entropy = midpoint(log_mass - at)
+    if entropy > MAX_LOG_LENGTH:
+        power = fmpq(2) ** TOKEN_BITS
+        return LawPoint(tuple(fmpq((midpoint(x) * power).floor()) / power for x in mean), place)
+    edge = fmpq(1, 10**24)
+    n = (
+        length
+        if length is not None
+        else 1 + max(1, int(arb(max(entropy, edge)).exp().ceil().upper().unique_fmpz() or 1))
+    )
+    top = midpoint(arb(n).log())
+    if n == 1 or (entropy <= edge and not exact):
+        return _rounded(_moved(problem, mean, log_mass, 1))
+    if entropy >= top - edge:
+        return _rounded(_moved(problem, mean, log_mass, n))
+    wanted = max(entropy, edge)
+    return _rounded(realize(problem.q, [arb(midpoint(x)) for x in mean], arb(midpoint(at) + wanted), n))
+
+
+def _moved(problem: LossProblem, mean: Sequence[arb], log_mass: arb, n: int) -> ClusteredPrompt:
+    """n equal tokens at the mean: the boundary of the law; the mass is what the mean gives."""
+    at = sum((arb(x) * y for x, y in zip(problem.q, mean, strict=True)), arb(0))
+    return realize_uniform(problem.q, mean, at + arb(n).log(), n)
+
+
+def _mean(problem: LossProblem, u: Sequence[arb]) -> list[arb]:
+    """A mean p̄ with V p̄ = u (u in range V up to rounding)."""
+    V = problem.V
+    gram = V.T.times(V)
+    right = V.T.apply([midpoint(x) for x in u])
+    solution = gram.solve(right)
+    assert solution is not None  # normal equations
+    return [arb(x) for x in solution]
+
+
+def _dyadic(x: float) -> fmpq:
+    if not isfinite(x):
+        raise Undecided("the search for the best mass left the range of floats")
+    return fmpq(round(x * 2**40)) / fmpq(2) ** 40
+
+
+def _rounded(prompt: ClusteredPrompt) -> RationalPrompt:
+    return RationalPrompt(prompt.rounded(TOKEN_BITS), prompt.counts)
+
+
+# -- the lower bound: balls ------------------------------------------------------------------------------------------
+
+
+def _cover(combination: OneCombination, lower: fmpq, length: int | None, log_length: arb | None) -> Cover | None:
+    """Breakpoints on whose parts the loss is proved to be at least ``lower``, or None."""
+    goal = arb(lower)
+    if combination.problem.integer_masses:
+        return _integer_cover(combination, goal, length)
+    left, right = _axis(combination)
+    start = _end(lambda sigma: combination.left_end(sigma, log_length), goal, fmpq(int(left)), -1)
+    stop = _end(lambda sigma: combination.right_end(sigma, log_length), goal, fmpq(int(right) + 1), 1)
+    if start is None or stop is None:
+        return None
+    inner = _inner(combination, goal, start, stop, log_length)
+    return None if inner is None else Cover(None, tuple(inner))
+
+
+def _end(bound: object, goal: arb, sigma: fmpq, direction: int) -> fmpq | None:
+    """The first σ, going outwards, beyond which ``bound`` proves the goal."""
+    step = fmpq(16)
+    for _ in range(16):
+        value = bound(sigma)  # type: ignore[operator]
+        if value is not None and value >= goal:
+            return sigma
+        sigma += direction * step
+        step *= 2
+    return None
+
+
+def _inner(
+    combination: OneCombination, goal: arb, start: fmpq, stop: fmpq, log_length: arb | None
+) -> list[fmpq] | None:
+    """Bisection of [start, stop] until every part is proved."""
+    breakpoints = [start]
+    todo = [(start, stop)]
+    narrow = fmpq(1) / fmpq(2) ** 60
+    while todo:
+        left, right = todo.pop()
+        if combination.inner_part(left, right, log_length) >= goal:
+            breakpoints.append(right)
+            continue
+        if right - left < narrow or len(breakpoints) + len(todo) > MAX_PARTS:
+            return None
+        middle = (left + right) / 2
+        todo += [(middle, right), (left, middle)]
+    return breakpoints
+
+
+def _integer_cover(combination: OneCombination, goal: arb, length: int | None) -> Cover | None:
+    """Masses 1, 2, … one by one as long as needed, then parts of the axis (q = 0)."""
+    sigma_best = combination.problem.reference + fmpq(round(_guess_minimum(combination, None)[0] * 16), 16)
+    near = 2 if sigma_best < 1 else int(arb(min(sigma_best, fmpq(9))).exp().ceil().unique_fmpz() or 2) + 2
+    for count in (near, 4 * near, 64 * near):
+        count = count if length is None else min(count, length)
+        if not all(combination.at_mass(m) >= goal for m in range(1, count + 1)):
+            return None
+        if length is not None and length <= count:
+            return Cover(count, ())
+        start = midpoint(arb(count + 1).log()) - combination.rho - fmpq(1, 10**12)
+        start = fmpq((start * 2**50).floor(), 2**50)
+        stop = _end(lambda sigma: combination.right_end(sigma, None), goal, start + 1, 1)
+        inner = None if stop is None else _inner(combination, goal, start, stop, None)
+        if inner is not None:
+            return Cover(count, tuple(inner))
+    return None

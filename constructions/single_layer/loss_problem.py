@@ -21,12 +21,12 @@ import numpy as np
 from flint import arb, arb_mat, fmpq
 from numpy.typing import NDArray
 
-from constructions.data import Query
+from constructions.data import Dataset, Example, Query
 from constructions.numbers.exponential import ExpSum, midpoint
-from constructions.numbers.rational import RationalMatrix, dot
+from constructions.numbers.rational import RationalMatrix, column_vector, dot
 from constructions.single_layer.context import HeadView
 from constructions.single_layer.preimage import Preimage
-from constructions.transformer import Layer
+from constructions.transformer import Attention, FeedForward, Layer, Transformer
 
 Row = list[fmpq]
 Floats = NDArray[np.float64]
@@ -123,6 +123,19 @@ class LossProblem:
     def combinations(self) -> Iterator[tuple[int, ...]]:
         """One preimage for each query, the last query's choice running fastest."""
         return product(*[range(len(points)) for points in self.shifted])
+
+    def attention_only(self, choice: Sequence[int] | None = None) -> tuple[Transformer, Dataset]:
+        """The same problem as a layer without MLP whose targets are the chosen preimages (the first ones by default): its
+        output loss is the loss of this problem. For searches in floats."""
+        examples = []
+        for k, (query, found) in enumerate(zip(self.queries, self.preimages, strict=True)):
+            point = found.pieces[0 if choice is None else choice[k]].point
+            assert point is not None
+            columns = [query.context.column(j) for j in range(query.context.shape[1]) if j != query.column]
+            X = RationalMatrix.of_columns([*columns, query.token])  # the order of a context does not matter
+            examples.append(Example(X, column_vector(point)))
+        attention = Attention(self.layer.attention.heads)
+        return Transformer((Layer(attention, FeedForward.none(len(self.q))),)), Dataset(tuple(examples))
 
     def loss_at(self, tokens: RationalMatrix, counts: Sequence[int]) -> arb:
         """The loss of a prompt (columns of ``tokens``, d×c, column j taken counts[j] times) as a ball."""

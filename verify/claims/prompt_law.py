@@ -154,7 +154,7 @@ def _bounded(
         "prompt_length": bounds.prompt.length if isinstance(bounds.prompt, RationalPrompt) else None,
     }
     if attack:
-        best = adversary(model, data, lengths=[length or 8], restarts=2, max_iterations=300)
+        best = adversary(*bounds.problem.attention_only(), lengths=[length or 8], restarts=2, max_iterations=300)
         measured["gradient_descent_loss"] = float(f"{best.loss:.6g}")
     limit = "any number of" if length is None else f"at most {length}"
     summary = f"loss over prompts of {limit} tokens in [{float(bounds.lower):.9g}, {float(bounds.upper):.9g}]"

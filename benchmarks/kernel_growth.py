@@ -1,12 +1,15 @@
 """How the kernel's time grows with the width: unmemorizable-pair certificates for random one-head layers.
 
-    PYTHONPATH=. python benchmarks/kernel_growth.py [--widths 2 4 8 16 32 64] [--repetitions 3] [--hidden-factor 1]
+    PYTHONPATH=. python benchmarks/kernel_growth.py [--widths 2 4 … 512] [--repetitions 3] [--hidden-factor 1]
 
 For each width d a random layer with one head of size d is made, without an MLP and with a contractive one of d hidden
-units (times --hidden-factor), a pair for it (constructions.single_layer.pair), and its certificate. Printed are the time
-to make the pair and the certificate, the size of the file, the time of the kernel process (median; with the start of
-Python, printed once), and at the end the growth exponents in d: the slope of log time over log d, fitted over the upper
-half of the widths with the start of Python taken off.
+units (times --hidden-factor), a pair for it (constructions.single_layer.pair), and its certificate. Printed are the
+time to make the pair and to write the certificate, the size of the file, and the processor time of the kernel (median),
+with the start of Python, which is measured too and printed first.
+
+At the end stand the growth exponents in d: the slope of log y over log d by least squares. The start of Python is taken
+off the kernel's time, and only widths where at least as much remains enter the fit, since the rest is noise; fewer than
+three of them give no exponent.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -37,35 +41,41 @@ def made(d: int, hidden: int) -> UnmemorizablePair:
             continue
 
 
+def processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def kernel_seconds(path: Path | None, repetitions: int) -> float:
-    """Median time of the kernel's process on one file (its own hash where there is none: the start of Python)."""
+    """Median processor time of the kernel on one file (its own hash where there is none: the start of Python)."""
     times = []
     for _ in range(repetitions):
-        start = time.perf_counter()
+        before = processor_seconds()
         argument = "--hash" if path is None else str(path)
         run = subprocess.run([sys.executable, "-I", str(KERNEL), argument], capture_output=True, text=True, check=False)
-        times.append(time.perf_counter() - start)
+        times.append(processor_seconds() - before)
         if run.returncode != 0:
             raise SystemExit(f"the kernel did not accept its certificate: {run.stdout}{run.stderr}")
     return statistics.median(times)
 
 
-def exponent(points: list[tuple[int, float]]) -> float:
-    """The slope of log y over log d by least squares, over the upper half of the widths."""
-    upper = [(math.log(d), math.log(max(y, 1e-6))) for d, y in points[len(points) // 2 :]]
-    if len(upper) < 2:
-        return math.nan
-    x_0, y_0 = (statistics.mean(column) for column in zip(*upper, strict=True))
-    return sum((x - x_0) * (y - y_0) for x, y in upper) / sum((x - x_0) ** 2 for x, _ in upper)
+def exponent(points: list[tuple[int, float]]) -> str:
+    """The slope of log y over log d by least squares."""
+    if len(points) < 3:
+        return "(too few widths above the start of Python to fit)"
+    logs = [(math.log(d), math.log(y)) for d, y in points]
+    x_0, y_0 = (statistics.mean(column) for column in zip(*logs, strict=True))
+    slope = sum((x - x_0) * (y - y_0) for x, y in logs) / sum((x - x_0) ** 2 for x, _ in logs)
+    return f"d^{slope:.1f} over d = {points[0][0]}..{points[-1][0]}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--widths", type=int, nargs="+", default=[2, 4, 8, 16, 32, 64])
+    parser.add_argument("--widths", type=int, nargs="+", default=[2, 4, 8, 16, 32, 64, 128, 256, 512])
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--hidden-factor", type=int, default=1)
     args = parser.parse_args()
-    start_up = kernel_seconds(None, max(5, args.repetitions))
+    start_up = kernel_seconds(None, max(9, args.repetitions))
     print(f"kernel process without a certificate: {1e3 * start_up:.0f} ms; medians of {args.repetitions}")
     print(f"{'d':>4} {'hidden':>6} {'pair':>10} {'certificate':>12} {'file':>11} {'kernel':>10}")
     for factor in (0, args.hidden_factor):
@@ -89,12 +99,12 @@ def main() -> None:
                 flush=True,
             )
             sizes.append((d, size))
-            seconds.append((d, kernel - start_up))
+            seconds.append((d, kernel))
             making.append((d, pair_time))
-        kind = "with a contractive MLP" if factor else "without an MLP"
-        print(
-            f"growth {kind}: kernel d^{exponent(seconds):.1f}, file d^{exponent(sizes):.1f}, pair d^{exponent(making):.1f}"
-        )
+        print("with a contractive MLP:" if factor else "without an MLP:")
+        print(f"  kernel {exponent([(d, y - start_up) for d, y in seconds if y >= 2 * start_up])}")
+        for name, points in (("file", sizes), ("pair", making)):
+            print(f"  {name:>6} {exponent(points[len(points) // 2 :])}")
 
 
 if __name__ == "__main__":

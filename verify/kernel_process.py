@@ -60,10 +60,12 @@ def printable(name: str) -> str:
 
 
 def accepted(paths: Sequence[Path]) -> list[str]:
-    """The kernel's sentence for each certificate that was just written. Raises DisagreementError unless all are
-    true."""
+    """The kernel's sentence for each certificate that was just written. Raises DisagreementError unless all are true,
+    KernelError when the kernel gives one up."""
     answers = check_files(paths)
     for answer in answers:
+        if answer.verdict == "over limits":
+            raise KernelError(f"proved here, but the kernel is over its limits: {answer.sentence} ({answer.path})")
         if answer.verdict != "true":
             raise DisagreementError(
                 f"proved here, but the kernel says {answer.verdict}: {answer.sentence} ({answer.path})"

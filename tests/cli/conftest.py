@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,13 @@ class Ran:
 def validate() -> Callable[[str, Any], None]:
     """Validate an object against the shipped schema of that name."""
 
+    @cache
+    def validator(name: str) -> Draft202012Validator:
+        text = (files("verify") / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8")
+        return Draft202012Validator(json.loads(text))
+
     def call(name: str, value: Any) -> None:
-        schema = json.loads((files("verify") / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
-        Draft202012Validator(schema).validate(value)
+        validator(name).validate(value)
 
     return call
 

@@ -13,7 +13,7 @@ import pytest
 from constructions.files import read_data, read_model
 from constructions.verdict import Evidence, Undecided, Verdict
 from verify import audit as runner
-from verify.claims import REGISTRY
+from verify.claims import REGISTRY, Settings
 from verify.claims.claim import Case, CaseResult
 from verify.search import adversary
 
@@ -79,7 +79,10 @@ def test_jobs_do_not_change_the_result(run, tmp_path: Path) -> None:
     for name, jobs in (("one", 1), ("many", 100_000_000)):
         done = run("audit", "--claim", "attention-split", "--out", tmp_path / name, "--jobs", jobs)
         assert done.code == 0
-    assert bytes_below(tmp_path / "one") == bytes_below(tmp_path / "many")
+    one, many = (bytes_below(tmp_path / name / "certificates") for name in ("one", "many"))
+    assert one == many
+    reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "many")]
+    assert reports[0]["claims"] == reports[1]["claims"]
 
 
 def test_negative_seed(run_json, inputs) -> None:
@@ -141,7 +144,7 @@ def test_proved_without_proof_stops_the_run(refused, monkeypatch: pytest.MonkeyP
 
 
 def test_false_certificate_stops_the_run(refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    good = next(case for case in REGISTRY[FAST].cases(runner.Settings()) if case.name.startswith("norm"))
+    good = next(case for case in REGISTRY[FAST].cases(Settings()) if case.name.startswith("norm"))
 
     def check() -> CaseResult:
         result = good.check()
@@ -175,8 +178,10 @@ def resumed(run: Any, out: Path, monkeypatch: pytest.MonkeyPatch, *more: object)
 
 
 def test_resume(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the real key changes with the code, which may be edited while this runs; see the next test
+    monkeypatch.setattr(runner, "_run_key", str)
     out = tmp_path / "out"
-    everything = [case.name for case in REGISTRY[FAST].cases(runner.Settings())]
+    everything = [case.name for case in REGISTRY[FAST].cases(Settings())]
     assert resumed(run, out, monkeypatch) == everything  # nothing there yet
     first = bytes_below(out)
     assert resumed(run, out, monkeypatch) == []
@@ -209,6 +214,21 @@ def test_resume(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert resumed(run, out, monkeypatch) == [everything[1]]
         assert bytes_below(out) == first
     assert resumed(run, out, monkeypatch, "--seed", 1) == everything
+
+
+def test_resume_key_changes_with_code_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that nothing is kept from a run of other code."""
+    sources = [tmp_path / name for name in ("constructions/a.py", "verify/b.py", "verify/kernel/c.py")]
+    for source in sources:
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text("x = 1\n")
+    monkeypatch.setattr(runner, "KERNEL", tmp_path / "verify" / "kernel")
+    keys = [runner._run_key(settings) for settings in (Settings(), Settings(seed=1), Settings(thorough=True))]
+    assert runner._run_key(Settings()) == keys[0]
+    for source in sources:
+        source.write_text("x = 2\n")
+        keys.append(runner._run_key(Settings()))
+    assert len(set(keys)) == 6
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])

@@ -172,21 +172,18 @@ def test_bad_data(refused, inputs, validate, name: str) -> None:
 
 def test_the_table_starts_from_good_input(run, inputs, validate) -> None:
     """Otherwise every line above could pass for the wrong reason."""
-    good = [
-        MODEL,
-        with_layer(MLP),
-        with_layer('"attention": "softmax"'),
-        in_W_q("1e-5"),
-        in_W_q('"-1/3"'),
-        in_W_q('"2.5"'),
-    ]
-    good.append(with_units('[{"from": null, "slope": 1, "intercept": 0}]'))
+    units = with_units('[{"from": null, "slope": 1, "intercept": 0}]')
+    good = [MODEL, with_layer(MLP), with_layer('"attention": "softmax"'), units]
+    good += [in_W_q("1e-5"), in_W_q('"-1/3"'), in_W_q('"2.5"'), in_W_q("1e3000"), with_layer('"b_2": [1, 0]')]
+    example = in_y("0.25").removeprefix(DATA[: DATA.index("[") + 1]).removesuffix("]}")
+    data = DATA.removesuffix("]}") + f", {example}]}}"  # one input, two targets: decided at once
+    validate("data", json.loads(data))
+    inputs.write("data.json", data)
     for text in good:
         validate("model", json.loads(text))
         inputs.write("model.json", text)
-        inputs.write("data.json", in_y("0.25"))
-        assert run("decide", "model.json", "data.json").code == 2  # read, and then a single query is undecided
-    validate("data", json.loads(in_y("0.25")))
+        done = run("decide", "model.json", "data.json")
+        assert (done.code, done.err) == (2 if text == units else 0, "")
 
 
 def test_widths_of_model_and_data(refused, inputs) -> None:

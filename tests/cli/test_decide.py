@@ -26,12 +26,13 @@ def test_unmemorizable_in_text_and_json(run, run_json, inputs, validate, name: s
     model, data = getattr(inputs, name)()
     done = run("decide", model, data)
     assert (done.code, done.err) == (0, "")
-    first, why, without, certificate, kernel = done.out.splitlines()
+    first, *facts = done.out.splitlines()
     assert first == f"unmemorizable (argument: {UNMEMORIZABLE[name]})"
-    assert why.startswith("  why: example 0, token ")
-    assert without == "  without a prompt: the layer does not meet the targets"
-    assert certificate == "  certificate: data.cert.json"
-    assert kernel.startswith("  kernel: unmemorizable-pair: no prompt of any length >= 1 makes this layer")
+    told = dict(fact.strip().split(": ", 1) for fact in facts)
+    assert told["why"].startswith("example 0, token ")
+    assert told["without a prompt"] == "the layer does not meet the targets"
+    assert told["certificate"] == "data.cert.json"
+    assert told["kernel"].startswith("unmemorizable-pair: no prompt of any length >= 1 makes this layer")
     assert run("check", "data.cert.json").code == 0
 
     code, document = run_json("decide", model, data)
@@ -66,25 +67,11 @@ def no_shared_token(inputs: Any) -> tuple[Path, Path]:
     return inputs.undecided()
 
 
-def one_query(inputs: Any) -> tuple[Path, Path]:
-    model, _ = inputs.contradictory()
-    return model, inputs.data({"X": [[1, 0], [2, 1]], "y": [1, 0]})
-
-
-def same_twice(inputs: Any) -> tuple[Path, Path]:
-    """Equal contexts, equal targets: nothing to separate."""
-    model, _ = inputs.contradictory()
-    example = {"X": [[1, 0], [2, 1]], "y": [1, 0]}
-    return model, inputs.data(example, example)
-
-
 UNDECIDED = [
     (depth_2, "2 layers"),
     (hardmax, "hardmax"),
     (units, "piecewise-linear"),
-    (no_shared_token, "no two queries share"),
-    (one_query, "a single query"),
-    (same_twice, "agree"),
+    (no_shared_token, "2 different logit vectors"),
 ]
 
 
@@ -105,9 +92,9 @@ def test_undecided_names_why(run, run_json, inputs, make: Callable[[Any], tuple[
 
 
 def test_without_prompt_true_beside_undecided(run, run_json, inputs) -> None:
-    """W_v = 0 leaves the identity map."""
+    """W_v = 0 leaves the identity map; prompts are not decided about under hardmax."""
     head = {"W_q": [[1, 0], [0, 1]], "W_k": [[1, 0], [0, 1]], "W_v": [[0, 0], [0, 0]]}
-    model = inputs.model(layers=[{"heads": [head]}])
+    model = inputs.model(layers=[{"heads": [head], "attention": "hardmax"}])
     data = inputs.data({"X": [[1, 0], [2, 1]], "y": [0, 1]})
     code, document = run_json("decide", model, data)
     assert (code, document["without_prompt"]) == (2, True)
@@ -194,7 +181,7 @@ def test_prompt_length_without_embedding(run_json, inputs) -> None:
 def test_prompt_file_only_where_there_is_a_prompt(run, run_json, inputs) -> None:
     done = run("decide", *inputs.cone(), "--prompt", "prompt.json")
     assert done.code == 0
-    assert done.err == "no prompt to write to prompt.json: the data are unmemorizable\n"
+    assert done.err == "no prompt written to prompt.json: the data are unmemorizable\n"
     assert not Path("prompt.json").exists()
 
 
@@ -261,7 +248,7 @@ def fake_kernel(verdict: str, code: int) -> tuple[str, ...]:
 def test_kernel_that_says_false_is_a_disagreement(refused, inputs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_process, "COMMAND", fake_kernel("false", 1))
     line = refused(1, "decide", *inputs.cone())
-    assert "disagree (a bug): decided unmemorizable, but the kernel says false: so" in line
+    assert "disagree (a bug): proved here, but the kernel says false: so" in line
 
 
 def test_kernel_over_its_limits_is_no_disagreement(refused, inputs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def test_verdict_on_stdout_diagnostics_on_stderr(inputs) -> None:
     done = process("decide", model, data, "--prompt", "prompt.json")
     assert done.returncode == 0
     assert done.stdout.startswith("unmemorizable (argument: cone)\n")
-    assert done.stderr == "no prompt to write to prompt.json: the data are unmemorizable\n"
+    assert done.stderr == "no prompt written to prompt.json: the data are unmemorizable\n"
     bad = process("decide", model, "missing.json")
     assert (bad.returncode, bad.stdout) == (4, "")
     assert bad.stderr == "error: missing.json: cannot be read: No such file or directory\n"
@@ -96,15 +96,17 @@ def test_hash_seeds_do_not_change_the_bytes(inputs, tmp_path: Path) -> None:
         out = tmp_path / seed
         assert process("audit", "--claim", "direction-lemma", "--out", out, PYTHONHASHSEED=seed).returncode == 0
         assert process("decide", model, data, "--out", out / "decided.json", PYTHONHASHSEED=seed).returncode == 0
-        written.append({str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()})
+        written.append(
+            {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*.json") if p.parent.name != "cases"}
+        )
     assert written[0] == written[1]
-    assert len(written[0]) > 10
+    assert len(written[0]) >= 7
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_interrupted_audit_leaves_whole_files_and_can_go_on(tmp_path: Path, jobs: int) -> None:
     out = tmp_path / "out"
-    arguments = ["audit", "--claim", "unmemorizable-pair", "--out", str(out), "--jobs", str(jobs)]
+    arguments = ["audit", "--claim", "direction-lemma", "--thorough", "--out", str(out), "--jobs", str(jobs)]
     running = subprocess.Popen(
         [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=environment()
     )

@@ -209,6 +209,8 @@ def test_decide_documents_are_consistent(validate) -> None:
         "minimal_prompt_length": None,
         "without_prompt": None,
         "certificate": None,
+        "further_certificates": [],
+        "prompt": None,
     }
     validate("decide", undecided)
     decided = {**undecided, "verdict": "unmemorizable", "argument": "cone", "certificate": "a.json"}

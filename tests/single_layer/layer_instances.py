@@ -8,10 +8,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from constructions.numbers.rational import RationalMatrix
-from constructions.transformer import FeedForward, Head
 from flint import fmpq
 from hypothesis import strategies as st
+
+from constructions.numbers.rational import RationalMatrix
+from constructions.transformer import FeedForward, Head
 from verify.certificate import Certificate
 from verify.kernel_process import KERNEL, KernelAnswer, check_files
 

@@ -15,11 +15,12 @@ import random
 from dataclasses import dataclass
 from functools import lru_cache
 
+from flint import fmpq
+
 from constructions.data import Dataset, Example
 from constructions.numbers.exponential import ExpMatrix
 from constructions.numbers.rational import RationalMatrix, column_vector, dot
 from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
-from flint import fmpq
 from verify.instances import random_matrix, random_mlp
 
 FAMILIES = ("uniform", "zero-query", "one-value", "blind")
@@ -116,7 +117,7 @@ def _one_value(rng: random.Random, d: int) -> tuple[tuple[Head, ...], RationalMa
     contexts = []
     for times in (1, rng.randint(1, 2)):
         columns = [at_score(x_0, score) for score in scores * times]
-        contexts.append(RationalMatrix.of_columns(columns[:-1] + [x_0]))
+        contexts.append(RationalMatrix.of_columns([*columns[:-1], x_0]))
     value = random_matrix(rng, d, 1).column(0)
     P = RationalMatrix.of_columns([at_score(value, score) for score in scores * rng.randint(1, 2)])
     return (head,), P, contexts

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 
-from constructions.transformer import FeedForward
 from layer_instances import fractions, rows
+
+from constructions.transformer import FeedForward
 
 Vector = list[Fraction]
 Inequality = tuple[Vector, Fraction]  # (a, b): a·t ≤ b
@@ -133,10 +134,7 @@ def patterns(mlp: FeedForward, y: list[Fraction]) -> list[Pattern]:
         for i in range(r):
             sign = -1 if active[i] else 1  # active: −(W_1 z + b_1)_i ≤ 0
             system.append(([sign * dot(W_1[i], e) for e in basis], -sign * (dot(W_1[i], point) + b_1[i])))
-        if basis:
-            empty = interval(system, 0, len(basis)) is None
-        else:
-            empty = any(b < 0 for _, b in system)
+        empty = interval(system, 0, len(basis)) is None if basis else any(b < 0 for _, b in system)
         if not empty:
             found.append(Pattern(active, point, basis, system))
     return found

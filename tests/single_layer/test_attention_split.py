@@ -9,15 +9,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from flint import fmpq
+from hypothesis import example, given
+from hypothesis import strategies as st
+from layer_instances import Draw, demand_all_true, fraction, fractions, heads, integers, matrices, rows
+
 from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum
 from constructions.numbers.rational import RationalMatrix, column_vector
 from constructions.single_layer.attention_split import split
 from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
 from constructions.verdict import Verdict
-from flint import fmpq
-from hypothesis import example, given
-from hypothesis import strategies as st
-from layer_instances import Draw, demand_all_true, fraction, fractions, heads, integers, matrices, rows
 from verify.claims.attention_split import certify
 from verify.instances import random_head, random_matrix
 

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from flint import arb, ctx, fmpq
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from layer_instances import Draw, demand_all_true, heads, integers, rationals, vectors
+
 from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum
 from constructions.numbers.rational import RationalMatrix, column_vector, dot
 from constructions.single_layer.direction import DirectionError, context_token, required_score
 from constructions.transformer import Attention, Head
 from constructions.verdict import Verdict
-from flint import arb, ctx, fmpq
-from hypothesis import assume, example, given
-from hypothesis import strategies as st
-from layer_instances import Draw, demand_all_true, heads, integers, rationals, vectors
 from verify.claims.direction_lemma import attainable_output, certify
 from verify.instances import random_head, random_matrix
 

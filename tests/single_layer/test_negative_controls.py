@@ -8,6 +8,12 @@ from itertools import combinations
 from typing import Any
 
 import pytest
+from flint import fmpq
+from hypothesis import given
+from hypothesis import strategies as st
+from layer_instances import judged
+from memorizable import FAMILIES, Memorizable, memorizable
+
 from constructions.numbers.exponential import ExpMatrix
 from constructions.numbers.rational import RationalMatrix, column_vector
 from constructions.single_layer.context import HeadView
@@ -22,11 +28,6 @@ from constructions.single_layer.separation import (
     shared_heads,
 )
 from constructions.verdict import Evidence, Memorization
-from flint import fmpq
-from hypothesis import given
-from hypothesis import strategies as st
-from layer_instances import judged
-from memorizable import FAMILIES, Memorizable, memorizable
 from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims.unmemorizable_pair import certificate
@@ -38,7 +39,8 @@ BLOCK = 500
 def prompt_meets_all(m: Memorizable) -> bool:
     """The model's own forward on [P, X] gives every target, exactly."""
     for query in m.data.queries(m.model):
-        P = m.prompt if m.model.E is None else RationalMatrix(m.prompt.mat + m.model.E.columns(0, m.prompt.shape[1]).mat)
+        P, E = m.prompt, m.model.E
+        P = P if E is None else RationalMatrix(P.mat + E.columns(0, P.shape[1]).mat)
         # `context` has the embedding of its columns and is cut off under a mask
         output = m.model.layers[0].output(P.hstack(query.context), P.shape[1] + query.column)
         goal: Any = column_vector(list(query.target))
@@ -98,7 +100,7 @@ def test_the_named_mass_is_the_prompts_mass() -> None:
 # --- forged certificates -----------------------------------------------------------------------------------------
 
 
-def pairs_of_queries(m: Memorizable):  # noqa: ANN201
+def pairs_of_queries(m: Memorizable):
     queries = list(m.data.queries(m.model))
     layer = m.model.layers[0]
     return [
@@ -240,7 +242,7 @@ def test_a_dropped_leaf_is_rejected() -> None:
 
 
 def test_a_folding_mlp_is_never_a_point() -> None:
-    """"kind": "point" asks for M + M^T positive definite: refused for every factor when a target has two preimages."""
+    """A preimage of the kind "point" needs M + M^T positive definite: no factor shows that where a target has two."""
     refused = 0
     for seed in range(300):
         m, rng = memorizable(seed), random.Random(f"point/{seed}")

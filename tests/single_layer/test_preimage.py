@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import pytest
-from constructions.numbers.rational import RationalMatrix, column_vector, dot, vector
-from constructions.single_layer.preimage import Branch, Complementarity, Leaf, Tree, leaf_bound, leaves, preimage
-from constructions.transformer import FeedForward
-from constructions.verdict import Undecided
 from flint import fmpq
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from layer_instances import Draw, fraction, fractions, integers, mlps, rationals, vectors
 from preimage_oracle import all_points, patterns
+
+from constructions.numbers.rational import RationalMatrix, column_vector, dot, vector
+from constructions.single_layer.preimage import Branch, Complementarity, Leaf, Tree, leaf_bound, leaves, preimage
+from constructions.transformer import FeedForward
+from constructions.verdict import Undecided
 from verify.claims.mlp_injectivity import paper_example_1
 from verify.instances import random_mlp
 
@@ -148,6 +149,9 @@ def demand_agreement(c: PreimageCase) -> None:
 
 @settings(max_examples=200)
 @given(cases())
+@example(EDGES["infinite: z − ReLU(z) at 0"][0])
+@example(EDGES["two patterns, one point"][0])
+@example(EDGES["no hidden units"][0])
 def test_enumeration_agrees_with_brute_force(c: PreimageCase) -> None:
     """Points, infinity, emptiness, the largest w·z on each piece, and the proofs in the tree."""
     demand_agreement(c)
@@ -167,8 +171,7 @@ def test_many_seeded_cases_cover_every_kind() -> None:
     for k in range(150):
         rng = random.Random(f"preimage/{k}")
         d, r = rng.randint(1, 3), rng.randint(1, 4)
-        draw = [[fmpq(rng.choice([-2, -1, -1, 0, 1, 1, 2])) for _ in range(3 * d * (r + 2))] for _ in range(1)][0]
-        take = iter(draw)
+        take = iter([fmpq(rng.choice([-2, -1, -1, 0, 1, 1, 2])) for _ in range(3 * d * (r + 2))])
         block = lambda n, m, take=take: of([[next(take) for _ in range(m)] for _ in range(n)], columns=m)  # noqa: E731
         mlp = FeedForward(block(r, d), block(r, 1), block(d, r), zeros(d, 1))
         y = [next(take) for _ in range(d)]

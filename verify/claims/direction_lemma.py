@@ -79,7 +79,7 @@ def cases(settings: Settings) -> list[Case]:
     if settings.thorough:
         sizes += [(d, s, rho) for d in (2, 4, 6) for s in (d // 2, d) for rho in (fmpq(0), fmpq(1, 3), fmpq(-2))]
     found = [Case("zero-score", partial(_zero_score, settings.seed))]
-    for d, s, rho in sizes:
+    for d, s, rho in dict.fromkeys(sizes):
         name = f"d{d}-s{s}-rho{rho.p}_{rho.q}".replace("-rho-", "-rho-minus")
         found.append(Case(name, partial(_random_case, settings.seed, d, s, rho)))
     return found

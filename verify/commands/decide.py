@@ -12,7 +12,7 @@ from constructions.single_layer.decide import Decision, decide
 from constructions.single_layer.explicit_prompt import explicit_prompt, prompt_box
 from constructions.single_layer.one_query import decide_one_query
 from constructions.transformer import Transformer
-from constructions.verdict import Memorization
+from constructions.verdict import Memorization, Undecided
 from verify.certificate import Certificate
 from verify.claims import prompt_law, unmemorizable_pair
 from verify.commands.answer import Answer, Exit, add_common, certificate_path, positive_int
@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> Answer:
     model, data = read_model(args.model), read_data(args.data)
     try:
         decision = decide(model, data, args.prompt_length)
+    except Undecided as limit:  # a sign past the precision cap
+        decision = Decision(Memorization.UNDECIDED, None, str(limit))
     except ValueError as error:
         raise InputError(f"{args.model} with {args.data}: {error}") from None
     paths = _certify(args, model, decision)

@@ -27,8 +27,8 @@ PACKAGES = (
 TRUSTED = (
     (
         "the kernel",
-        "a verdict is what verify/kernel re-derives from the certificate alone, with Python's standard library and exact "
-        "integers",
+        "a verdict is what verify/kernel re-derives from the certificate alone, with Python's standard library and "
+        "exact integers",
     ),
     ("CPython", "its integers, json and hashlib; nothing else of it decides anything"),
     (

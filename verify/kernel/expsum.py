@@ -57,6 +57,14 @@ def enclose_exp(num: int, den: int, precision: int) -> tuple[int, int]:
     return low >> bits - precision, -(-high >> bits - precision)
 
 
+def precisions() -> Iterator[int]:
+    """The working precisions to try, one after the other."""
+    precision = 64
+    while precision <= limits.MAX_PRECISION:
+        yield precision
+        precision *= 2
+
+
 @dataclass(frozen=True)
 class ExpSum:
     """Sum of c/coefficient_den * e^{q/exponent_den} over the items q: c of `terms`, all c nonzero."""
@@ -74,22 +82,25 @@ class ExpSum:
         if self.is_zero():
             return 0
         top = max(self.terms)  # divided by its largest exponential, every one is in (0, 1]
-        precision = 64
-        while precision <= limits.MAX_PRECISION:
-            low = high = 0
-            for exponent, coefficient in self.terms.items():
-                DEADLINE.check()
-                below, above = enclose_exp(exponent - top, self.exponent_den, precision)
-                if coefficient < 0:
-                    below, above = above, below
-                low += coefficient * below
-                high += coefficient * above
+        for precision in precisions():
+            low, high = self.enclosed(top, precision)
             if low > 0:
                 return 1
             if high < 0:
                 return -1
-            precision *= 2
         raise OverLimits(f"the sign of an exponential sum does not show at {limits.MAX_PRECISION} bits")
+
+    def enclosed(self, top: int, precision: int) -> tuple[int, int]:
+        """Bounds of 2^precision coefficient_den e^{-top/exponent_den} times the sum."""
+        low = high = 0
+        for exponent, coefficient in self.terms.items():
+            DEADLINE.check()
+            below, above = enclose_exp(exponent - top, self.exponent_den, precision)
+            if coefficient < 0:
+                below, above = above, below
+            low += coefficient * below
+            high += coefficient * above
+        return low, high
 
     def __add__(self, other: "ExpSum") -> "ExpSum":
         # Factors that bring both to common denominators.

@@ -12,6 +12,7 @@ import attention_split
 import direction_lemma
 import limits
 import mlp_injectivity
+import prompt_law
 import unmemorizable_pair
 from limits import DEADLINE, NotACertificate, OverLimits, Refuted, demand
 from reading import Envelope, load
@@ -39,6 +40,7 @@ READERS: dict[str, Callable[[Envelope], Statement]] = {
     "attention-split": attention_split.read,
     "direction-lemma": direction_lemma.read,
     "mlp-injectivity": mlp_injectivity.read,
+    "prompt-law": prompt_law.read,
     "unmemorizable-pair": unmemorizable_pair.read,
 }
 

@@ -1,0 +1,469 @@
+"""The mutation campaign: valid certificates changed in one field, sealed again, and put to the kernel.
+
+What the kernel accepts must be true by the second evaluation in :mod:`mutation_truth`; what it calls false must break
+the written conditions. Run by hand for longer::
+
+    python tests/mutation/campaign.py --count 200000 --seed 7
+    python -m tests.mutation.campaign --count 200000 --seed 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import random
+import re
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+for folder in (ROOT, Path(__file__).resolve().parent, ROOT / "verify" / "kernel"):
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+import mutation_truth as truth  # noqa: E402
+from flint import fmpq  # noqa: E402
+
+from constructions.data import Dataset, Example  # noqa: E402
+from constructions.numbers.rational import RationalMatrix, column_vector  # noqa: E402
+from constructions.single_layer.decide import decide  # noqa: E402
+from constructions.single_layer.pair import NoPairError, closeness_pair, cone_pair, unmemorizable_pair  # noqa: E402
+from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer  # noqa: E402
+from verify.certificate import Certificate, canonical, seal  # noqa: E402
+from verify.claims import attention_split, direction_lemma, mlp_injectivity  # noqa: E402
+from verify.claims.unmemorizable_pair import certificate as pair_certificate  # noqa: E402
+from verify.instances import random_head, random_layer, random_matrix, random_mlp  # noqa: E402
+from verify.kernel_process import check_files  # noqa: E402
+
+Json = Any
+Path_ = tuple[Any, ...]
+TRUE, FALSE, NOT_A_CERTIFICATE, OVER_LIMITS, FAILED = "true", "false", "not a certificate", "over limits", "failed"
+
+
+# --- valid certificates ------------------------------------------------------------------------------------------
+
+
+def fold(rng: random.Random, d: int, r: int) -> FeedForward:
+    """Units that turn a coordinate back (slope −1) or make it flat (slope 0): several preimages, or infinitely many."""
+    W_1 = RationalMatrix.of([[int(j == i % d) for j in range(d)] for i in range(r)])
+    W_2 = RationalMatrix.of([[rng.choice([-2, -2, -1]) * int(j == i % d) for j in range(d)] for i in range(r)]).T
+    return FeedForward(W_1, random_matrix(rng, r, 1), W_2, random_matrix(rng, d, 1))
+
+
+def _pairs(rng: random.Random) -> Iterator[Certificate]:
+    """Unmemorizable pairs: every argument and kind of preimage proof, one and two heads, mask and embedding."""
+    makers: list[Callable[[Layer], Any]] = [
+        unmemorizable_pair,
+        lambda layer: closeness_pair(layer, [1, 0], *_reached(rng, layer)),
+        lambda layer: cone_pair(layer, [0, 1], *_reached(rng, layer)),
+    ]
+    for k in range(18):
+        d = 2 if k % 3 else 3
+        layer = random_layer(rng, d, heads=1 + (k % 6 == 1), s=1 + (k % 6 != 1), r=k % 4, contractive=k % 4 != 3)
+        if k % 2:
+            layer = Layer(layer.attention, fold(rng, d, 1 + k % 3))
+        try:
+            pair = makers[0 if d == 3 else k % 3](layer)
+        except NoPairError:
+            continue
+        yield pair_certificate(pair.model, pair.proof)
+    found: Counter[str] = Counter()
+    for _ in range(400):
+        d, m = rng.randint(1, 2), rng.randint(1, 2)
+        layer = Layer(random_layer(rng, d, s=1).attention, fold(rng, d, rng.randint(1, 2)))
+        layer = Layer(Attention(layer.attention.heads, causal=rng.random() < 0.5), layer.mlp)
+        E = random_matrix(rng, d, m + 1) if rng.random() < 0.5 else None
+        model, token = Transformer((layer,), E), random_matrix(rng, d, 1)
+        contexts = [random_matrix(rng, d, m - 1).hstack(token) if m > 1 else token for _ in range(2)]
+        examples = tuple(Example(X, random_matrix(rng, d, 1)) for X in contexts)
+        proof = decide(model, Dataset(examples)).proof
+        if proof is not None and found[proof.argument] < 5:
+            found[proof.argument] += 1
+            yield pair_certificate(model, proof)
+
+
+def _reached(rng: random.Random, layer: Layer) -> tuple[list[fmpq], list[fmpq]]:
+    images = [layer.mlp(random_matrix(rng, layer.width, 1)) for _ in range(2)]
+    return images[0].column(0), images[1].column(0)  # type: ignore[attr-defined]
+
+
+def _others(rng: random.Random) -> Iterator[Certificate | None]:
+    for k in range(8):
+        d = 1 + k % 3
+        heads = tuple(random_head(rng, d, 1 + k % d) for _ in range(1 + (k % 4 == 3)))
+        if k == 0:
+            zero = RationalMatrix.zeros(d, d)
+            heads = (Head(zero, zero, RationalMatrix.identity(d)),)
+        x, X, P = (random_matrix(rng, d, n) for n in (1, 1 + k % 2, 1 + (k // 2) % 2))
+        yield attention_split.certify(Attention(heads), x, X, P).certificate
+    for k in range(10):
+        d = 1 + k % 3
+        head, token = random_head(rng, d, 1 + k % d), random_matrix(rng, d, 1).column(0)
+        if any(head.logit_vectors(column_vector(token)).column(0)):
+            rho = fmpq(rng.randint(-2, 2), 2) if k % 2 else fmpq(0)
+            across = random_matrix(rng, d, 1).column(0)
+            A = direction_lemma.attainable_output(head, token, across, rho)
+            yield direction_lemma.certify(head, token, A, rho).certificate
+    for k in range(10):
+        d, r = 1 + k % 3, 1 + k % 4
+        y = random_matrix(rng, d, 1).column(0)
+        relation = ("norm-product", "monotone")[k % 2]
+        made = mlp_injectivity.certify(random_mlp(rng, d, r, contractive=True), y, relation).certificate
+        yield made
+        if made is not None and k < 4:  # without a target
+            witness = {**made.witness, "z": None}
+            yield Certificate(made.claim, made.relation, made.evidence, {**made.instance, "y": None}, witness)
+
+
+def pool(seed: int) -> list[Json]:
+    """Valid certificates of the four claims, as JSON objects."""
+    rng = random.Random(f"pool/{seed}")
+    made = [c for c in [*_pairs(rng), *_others(rng)] if c is not None]
+    return [c.document() for c in made]
+
+
+# --- mutations ---------------------------------------------------------------------------------------------------
+
+
+def at(value: Json, path: Path_) -> Json:
+    for key in path:
+        value = value[key]
+    return value
+
+
+def changed(value: Json, path: Path_, new: Json) -> Json:
+    """A copy that shares everything off the path."""
+    if not path:
+        return new
+    result = copy.copy(value)
+    result[path[0]] = changed(value[path[0]], path[1:], new)
+    return result
+
+
+def places(value: Json, path: Path_ = ()) -> Iterator[tuple[Path_, Json]]:
+    yield path, value
+    if isinstance(value, dict | list):
+        for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(entry, (*path, key))
+
+
+def written(n: int) -> Json:
+    return n if abs(n) < 1 << 53 else hex(n)
+
+
+def is_number(value: Json) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool) and (isinstance(value, int) or "0x" in value)
+
+
+def is_rational(value: Json) -> bool:
+    return isinstance(value, dict) and set(value) == {"den", "num"}
+
+
+NOT_GIVEN = object()
+Mutator = Callable[[random.Random, Json], Json]
+
+
+def _number(rng: random.Random, old: Json) -> Json:
+    n = int(old, 16) if isinstance(old, str) else old
+    step = rng.choice([1, -1, 2, n, -n, rng.randint(-9, 9), 1 << 60, n // 2 + 1])
+    return written(rng.choice([n + step, n - step, 0, 1, 10 * n, -3 * n, rng.randint(-5, 5)]))
+
+
+def _sign(rng: random.Random, old: Json) -> Json:
+    return written(-(int(old, 16) if isinstance(old, str) else old))
+
+
+def _spelling(rng: random.Random, old: Json) -> Json:
+    """The same number, or nearly, in a way the format does not allow."""
+    n = int(old, 16) if isinstance(old, str) else old
+    return rng.choice([hex(n), str(n), float(min(abs(n), 10**9)), [n], {"num": n}, None, True, "0x0" + hex(abs(n))[2:]])
+
+
+def _scale(rng: random.Random, old: Json) -> Json:
+    """A rational scalar, vector or matrix times a number: large, small, negative, zero, close to 1."""
+    p, q = rng.choice([(2, 1), (1, 2), (-1, 1), (0, 1), (1001, 1000), (999, 1000), (10**6, 1), (1, 10**20)])
+
+    def times(num: Json) -> Json:
+        return [times(x) for x in num] if isinstance(num, list) else written(truth.whole(num) * p)
+
+    return {"den": written(truth.whole(old["den"]) * q), "num": times(old["num"])}
+
+
+def _nudge(rng: random.Random, old: Json) -> Json:
+    """One entry of a rational object moved by a small fraction."""
+    scale = rng.choice([10, 1000, 10**6, 10**25])
+
+    def spread(num: Json) -> Json:
+        return [spread(x) for x in num] if isinstance(num, list) else truth.whole(num) * scale
+
+    num = spread(old["num"])
+    spots = [path for path, x in places(num) if isinstance(x, int)]
+    if not spots:
+        return NOT_GIVEN
+    spot = rng.choice(spots)
+    num = changed(num, spot, at(num, spot) + rng.choice([-1, 1]) * truth.whole(old["den"]))
+
+    def write(num: Json) -> Json:
+        return [write(x) for x in num] if isinstance(num, list) else written(num)
+
+    return {"den": written(truth.whole(old["den"]) * scale), "num": write(num)}
+
+
+def _list(rng: random.Random, old: Json) -> Json:
+    new = list(old)
+    kind = rng.choice(["drop", "double", "swap", "reverse", "empty", "wrap"])
+    if kind == "empty" or not new:
+        return [] if new else [0]
+    i, j = rng.randrange(len(new)), rng.randrange(len(new))
+    if kind == "drop":
+        del new[i]
+    elif kind == "double":
+        new.insert(j, new[i])
+    elif kind == "swap":
+        new[i], new[j] = new[j], new[i]
+    elif kind == "reverse":
+        new.reverse()
+    else:
+        new = [new]
+    return new
+
+
+def _remove(rng: random.Random, old: Json) -> Json:
+    victim = rng.choice(sorted(old)) if old else None
+    return {key: value for key, value in old.items() if key != victim}
+
+
+def _add(rng: random.Random, old: Json) -> Json:
+    names = ["den", "num", "extra", "z", "w", "leaf", "multipliers", "tree", "unit", "relation", "sha256"]
+    return {**old, rng.choice(names): rng.choice([0, None, [], {}, "piece"])}
+
+
+WORDS = ("cone", "closeness", "separation", "out-of-range", "contradictory-data", "piece", "empty", "point", "tree",
+         "splits", "attains", "norm-product", "monotone", "no-prompt-memorizes", "exact", "enclosed", "sampled",
+         "attention-split", "direction-lemma", "mlp-injectivity", "unmemorizable-pair", "prompt-law", "", "0x10",
+         "promptcert-certificate/1", "promptcert-certificate/2")  # fmt: skip
+
+
+def _word(rng: random.Random, old: Json) -> Json:
+    return rng.choice([*WORDS, old + " ", old.upper()])
+
+
+def _flag(rng: random.Random, old: Json) -> Json:
+    return rng.choice([not old, None, 0, 1, "true"])
+
+
+def _null(rng: random.Random, old: Json) -> Json:
+    return rng.choice([{"den": 1, "num": []}, {"den": 1, "num": [0]}, {"den": 1, "num": [[0, 0]]}, 0, False, {}])
+
+
+def _tree(rng: random.Random, old: Json) -> Json:
+    """A leaf dropped: a branch replaced by one of its sides; a leaf called what it is not; branches exchanged."""
+    kind = rng.choice(["side", "side", "exchange", "same", "leaf"]) if "unit" in old else "leaf"
+    if kind == "side":
+        return old[rng.choice(["active", "inactive"])]
+    if kind == "exchange":
+        return {**old, "active": old["inactive"], "inactive": old["active"]}
+    if kind == "same":
+        side = rng.choice(["active", "inactive"])
+        return {**old, "active": old[side], "inactive": old[side]}
+    if old.get("leaf") == "empty":
+        return {"leaf": "piece"}
+    # the width of the multipliers is not known here; r is at most 4 in the pool
+    return {
+        "leaf": "empty",
+        "multipliers": {"den": 1, "num": [rng.choice([-1, 0, 1]) for _ in range(rng.randint(1, 3))]},
+    }
+
+
+KINDS: dict[str, tuple[Callable[[Path_, Json], bool], Mutator]] = {
+    "number": (lambda path, v: is_number(v), _number),
+    "sign": (lambda path, v: is_number(v), _sign),
+    "spelling": (lambda path, v: is_number(v), _spelling),
+    "scale": (lambda path, v: is_rational(v), _scale),
+    "nudge": (lambda path, v: is_rational(v), _nudge),
+    "list": (lambda path, v: isinstance(v, list), _list),
+    "field removed": (lambda path, v: isinstance(v, dict), _remove),
+    "field added": (lambda path, v: isinstance(v, dict), _add),
+    "word": (lambda path, v: isinstance(v, str) and "0x" not in v and path != ("sha256",), _word),
+    "flag": (lambda path, v: isinstance(v, bool), _flag),
+    "null": (lambda path, v: v is None, _null),
+    "leaf": (lambda path, v: isinstance(v, dict) and bool({"unit", "leaf"} & set(v)), _tree),
+}
+WEIGHTS = {"number": 6, "nudge": 6, "scale": 4, "sign": 3, "list": 3, "leaf": 4}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A changed certificate: its text, and the document unless the text is what was changed."""
+
+    source: int
+    kind: str
+    path: Path_
+    document: Json | None
+    text: str
+
+
+class Mutants:
+    """An endless stream of single-field mutations of a pool."""
+
+    def __init__(self, documents: list[Json], seed: int) -> None:
+        self.documents = documents
+        self.rng = random.Random(f"mutants/{seed}")
+        self.spots: list[dict[str, list[Path_]]] = []
+        for document in documents:
+            found: dict[str, list[Path_]] = {kind: [] for kind in KINDS}
+            for path, value in places(document):
+                for kind, (fits, _) in KINDS.items():
+                    if fits(path, value):
+                        found[kind].append(path)
+            self.spots.append({kind: paths for kind, paths in found.items() if paths})
+
+    def __iter__(self) -> Iterator[Mutant]:
+        while True:
+            k = self.rng.randrange(len(self.documents))
+            if self.rng.random() < 0.02:
+                yield self._doubled(k)
+                continue
+            kinds = list(self.spots[k])
+            kind = self.rng.choices(kinds, [WEIGHTS.get(kind, 1) for kind in kinds])[0]
+            path = self.rng.choice(self.spots[k][kind])
+            old = at(self.documents[k], path)
+            new = KINDS[kind][1](self.rng, old)
+            if new is NOT_GIVEN or (canonical(new) == canonical(old)):
+                continue
+            document = changed(self.documents[k], path, new)
+            if isinstance(document, dict):
+                document = seal(document)
+            yield Mutant(k, kind, path, document, canonical(document) + "\n")
+
+    def _doubled(self, k: int) -> Mutant:
+        """A key that occurs twice: no JSON object, only text."""
+        text = canonical(self.documents[k]) + "\n"
+        match = self.rng.choice(list(re.finditer(r'"(\w+)":', text)))
+        text = text[: match.start()] + f'"{match[1]}":0,' + text[match.start() :]
+        return Mutant(k, "field doubled", (match[1],), None, text)
+
+
+# --- the kernel, in this process -----------------------------------------------------------------------------------
+
+
+def ask_kernel(text: str) -> tuple[str, str]:
+    """What the kernel's own `prove` says about a text; "failed" for an exception that it should not raise."""
+    import limits
+    import verdict
+
+    limits.DEADLINE.start()
+    try:
+        return TRUE, verdict.prove(text.encode())
+    except limits.NotACertificate as error:
+        return NOT_A_CERTIFICATE, str(error)
+    except limits.Refuted as error:
+        return FALSE, str(error)
+    except limits.OverLimits as error:
+        return OVER_LIMITS, str(error)
+    except Exception as error:
+        return FAILED, f"{type(error).__name__}: {error}"
+
+
+# --- the campaign --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """Counts by claim and outcome, by kind and outcome, and whatever should not have happened."""
+
+    claims: Counter[tuple[str, str]] = field(default_factory=Counter)
+    kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
+    bad: list[tuple[str, Mutant, str]] = field(default_factory=list)
+    unsure: int = 0
+    seconds: float = 0.0
+
+    @property
+    def total(self) -> int:
+        return self.claims.total()
+
+    def count(self, outcome: str) -> int:
+        return sum(n for (_, o), n in self.claims.items() if o == outcome)
+
+    def lines(self) -> list[str]:
+        """The counts as text."""
+        outcomes = ("rejected: false", "rejected: not a certificate", "rejected: over limits", "accepted and true",
+                    "accepted and false", "rejected though the conditions hold", "kernel failed")  # fmt: skip
+        result = [f"{self.total} mutations in {self.seconds:.1f} s"]
+        result += [f"  {outcome}: {self.count(outcome)}" for outcome in outcomes]
+        result.append(f"  left to the kernel (500 bits too few): {self.unsure}")
+        for title, table in (("claim", self.claims), ("kind", self.kinds)):
+            for name in sorted({name for name, _ in table}):
+                parts = [f"{table[name, o]} {o}" for o in outcomes if table[name, o]]
+                result.append(f"  {title} {name}: " + ", ".join(parts))
+        return result
+
+
+def judge(mutant: Mutant, tally: Tally) -> None:
+    """Put one mutant to the kernel and to the second evaluation."""
+    verdict, sentence = ask_kernel(mutant.text)
+    document = mutant.document
+    outcome = {FALSE: "rejected: false", NOT_A_CERTIFICATE: "rejected: not a certificate",
+               OVER_LIMITS: "rejected: over limits", FAILED: "kernel failed"}.get(verdict, "")  # fmt: skip
+    try:
+        if verdict == TRUE:
+            good = document is not None and truth.witness_holds(document) and truth.relation_holds(document)
+            outcome = "accepted and true" if good else "accepted and false"
+        elif verdict == FALSE and document is not None and truth.witness_holds(document):
+            outcome = "rejected though the conditions hold"
+    except truth.UnsureError:
+        tally.unsure += 1
+        outcome = outcome or "accepted and false"
+    except Exception as error:  # what the kernel calls a certificate must be readable
+        outcome = "accepted and false" if verdict == TRUE else "rejected though the conditions hold"
+        sentence = f"{sentence}; the second evaluation failed: {type(error).__name__}: {error}"
+    if outcome in ("accepted and false", "rejected though the conditions hold", "kernel failed"):
+        tally.bad.append((outcome, mutant, sentence))
+    source = "text" if document is None or not isinstance(document, dict) else str(document.get("claim"))
+    tally.claims[source if source in truth.CLAIMS else "other", outcome] += 1
+    tally.kinds[mutant.kind, outcome] += 1
+
+
+def run(count: int, seed: int) -> Tally:
+    """``count`` mutations of the pool of ``seed``."""
+    tally, start = Tally(), time.monotonic()
+    for mutant, _ in zip(Mutants(pool(seed), seed), range(count), strict=False):
+        judge(mutant, tally)
+    tally.seconds = time.monotonic() - start
+    return tally
+
+
+def through_the_process(mutants: list[Mutant]) -> list[tuple[Mutant, str]]:
+    """Each mutant with the verdict of the kernel run as a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="promptcert-mutants-") as folder:
+        paths = []
+        for k, mutant in enumerate(mutants):
+            path = Path(folder) / f"{k}.json"
+            path.write_text(mutant.text, encoding="ascii")
+            paths.append(path)
+        return list(zip(mutants, (answer.verdict for answer in check_files(paths)), strict=True))
+
+
+def main() -> int:
+    """Run a campaign and print its counts; what should not have happened is written out whole."""
+    parser = argparse.ArgumentParser(description="mutate valid certificates and put them to the kernel")
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    tally = run(options.count, options.seed)
+    print("\n".join(tally.lines()))
+    for outcome, mutant, sentence in tally.bad[:20]:
+        print(f"{outcome}: {mutant.kind} at {mutant.path}: {sentence}")
+        print(json.dumps(mutant.document) if mutant.document is not None else mutant.text)
+    return 1 if tally.bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

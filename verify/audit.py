@@ -68,8 +68,11 @@ def _run_all(
             yield (slug, name), run_case(slug, name, settings, folder, key)
         return
     parallel = joblib.Parallel(n_jobs=min(jobs, len(tasks)), return_as="generator_unordered")
-    work = parallel(joblib.delayed(_named_case)(slug, name, settings, folder, key) for slug, name in tasks)
-    yield from work
+    work: Any = parallel(joblib.delayed(_named_case)(slug, name, settings, folder, key) for slug, name in tasks)
+    try:
+        yield from work
+    finally:
+        work.close()  # the workers are gone before anybody tidies up behind them
 
 
 def _named_case(slug: str, name: str, settings: Settings, folder: Path, key: str) -> tuple[tuple[str, str], Record]:
@@ -168,7 +171,14 @@ def _folder(out: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="promptcert-") as temporary:
             yield _prepared(Path(temporary))
     else:
-        yield _prepared(out)
+        folder = _prepared(out)
+        try:
+            yield folder
+        except BaseException:
+            for part in ("certificates", "cases"):  # a worker that was killed could not remove what it had begun
+                for unfinished in (folder / part).glob(".*.part"):
+                    unfinished.unlink(missing_ok=True)
+            raise
 
 
 def _prepared(folder: Path) -> Path:

@@ -15,6 +15,8 @@ from constructions.verdict import Undecided
 
 START_PRECISION = 64
 PRECISION_CAP = 1 << 16
+NARROW = fmpq(1, 1 << 20)
+"""Radius of a score below which a weight's numerator and denominator need not be enclosed together."""
 
 T = TypeVar("T")
 
@@ -92,6 +94,10 @@ class BallMatrix(Matrix):
         require_chain(self.shape, other.shape)
         return BallMatrix(self.mat * BallMatrix.embed(other).mat)
 
+    def __rmatmul__(self, left: Matrix) -> BallMatrix:
+        require_chain(left.shape, self.shape)
+        return BallMatrix(BallMatrix.embed(left).mat * self.mat)
+
     def __add__(self, other: Matrix) -> BallMatrix:
         require_same_shape("sum", self.shape, other.shape)
         return BallMatrix(self.mat + BallMatrix.embed(other).mat)
@@ -120,6 +126,13 @@ class BallMatrix(Matrix):
         for j in range(width):
             seen = rows if visible is None else visible(j)
             column = self.column(j)[:seen]
+            if all(score.rad() < NARROW for score in column):  # one exponential for each score
+                top = max(score.mid() for score in column)
+                weights = [(score - top).exp() for score in column]
+                total = sum(weights, arb(0))
+                for i, weight in enumerate(weights):
+                    result[i, j] = weight / total
+                continue
             for i, score in enumerate(column):
                 # 1/Σ e^{s_l - s_i}: the own term is exactly 1, so wide balls do not lose more than they must.
                 others = sum(((other - score).exp() for k, other in enumerate(column) if k != i), arb(1))

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
+from math import gcd
 from typing import TypeAlias
 
 import flint
-from flint import arb, fmpq
+from flint import arb, fmpq, fmpq_mat, fmpq_mpoly, fmpq_mpoly_ctx
 
 from constructions.numbers.matrix import (
     FieldError,
@@ -84,7 +85,12 @@ class ExpSum:
         return self + (-ExpSum.of(other))
 
     def __mul__(self, other: ExpSum | RationalLike) -> ExpSum:
-        right = ExpSum.of(other).terms
+        if not isinstance(other, ExpSum):
+            factor = rational(other)
+            return ExpSum({q: c * factor for q, c in self.terms.items()})
+        if len(self.terms) * len(other.terms) > _SPARSE_FROM:
+            return _sparse_product(self, other)
+        right = other.terms
         terms: dict[fmpq, fmpq] = {}
         for q, c in self.terms.items():
             for r, b in right.items():
@@ -149,6 +155,30 @@ class ExpSum:
         )
 
 
+_SPARSE_FROM = 64
+"""Number of products of terms from which flint's sparse polynomials are faster than a dictionary."""
+
+_POLYNOMIALS = fmpq_mpoly_ctx.get(["x"])
+
+
+def _polynomials(sums: Sequence[ExpSum]) -> tuple[list[fmpq_mpoly], tuple[fmpq, fmpq]]:
+    """Sums as polynomials in x = e^{unit}, each times e^{−least}; (unit, least) make all exponents natural numbers."""
+    exponents = [q for x in sums for q in x.terms]
+    denominator = 1
+    for q in exponents:
+        denominator = denominator * int(q.q) // gcd(denominator, int(q.q))
+    least = min(exponents, default=fmpq(0))
+    scaled: list[dict[tuple[int, ...], fmpq]] = [
+        {(int(((q - least) * denominator).p),): c for q, c in x.terms.items()} for x in sums
+    ]
+    return [_POLYNOMIALS.from_dict(terms) for terms in scaled], (fmpq(1, denominator), least)
+
+
+def _sparse_product(left: ExpSum, right: ExpSum) -> ExpSum:
+    (a, b), (unit, least) = _polynomials((left, right))
+    return ExpSum({2 * least + unit * int(power): c for (power,), c in (a * b).to_dict().items()})
+
+
 ExpLike: TypeAlias = "RationalLike | ExpSum | ExpFraction"
 
 
@@ -170,6 +200,13 @@ class ExpFraction:
             raise ZeroDivisionError("an exponential fraction with denominator zero")
         self.numerator = numerator if sign > 0 else -numerator
         self.denominator = denominator if sign > 0 else -denominator
+
+    @classmethod
+    def _over(cls, numerator: ExpSum, positive: ExpSum) -> ExpFraction:
+        """numerator / positive, for a denominator that is known to be positive."""
+        fraction = cls.__new__(cls)
+        fraction.numerator, fraction.denominator = numerator, positive
+        return fraction
 
     @classmethod
     def of(cls, value: ExpLike) -> ExpFraction:
@@ -212,7 +249,8 @@ class ExpFraction:
             return NotImplemented
         if self.denominator == other.denominator:
             return self.numerator == other.numerator
-        return self.numerator * other.denominator == other.numerator * self.denominator
+        (a, b, c, d), _ = _polynomials((self.numerator, other.denominator, other.numerator, self.denominator))
+        return bool(a * b == c * d)
 
     __hash__ = None  # type: ignore[assignment]  # equal fractions have many representations
 
@@ -292,7 +330,7 @@ class ExpMatrix(Matrix):
         if isinstance(other, RationalMatrix):
             other = ExpMatrix.embed(other)
         if not isinstance(other, ExpMatrix):
-            return type(other).embed(self) @ other  # type: ignore[attr-defined,no-any-return]
+            return NotImplemented  # the larger field multiplies from the right
         zero = ExpFraction(ExpSum({}))
         rows = []
         for left in self.entries:
@@ -302,6 +340,9 @@ class ExpMatrix(Matrix):
                 row.append(reduce(ExpFraction.__add__, products) if products else zero)
             rows.append(row)
         return ExpMatrix(rows, other.width)
+
+    def __rmatmul__(self, left: RationalMatrix) -> ExpMatrix:  # type: ignore[misc]
+        return _rational_times(left, self)
 
     def __add__(self, other: Matrix) -> Matrix:
         require_same_shape("sum", self.shape, other.shape)
@@ -362,3 +403,34 @@ class ExpMatrix(Matrix):
 
         rows = [[apply(unit, x) for x in row] for unit, row in zip(units, self.entries, strict=True)]
         return ExpMatrix(rows, self.width)
+
+
+def _rational_times(left: RationalMatrix, right: ExpMatrix) -> ExpMatrix:
+    """``left @ right`` column by column over the column's common denominator: one flint product for all its
+    exponents."""
+    columns: list[list[ExpFraction]] = []
+    for j in range(right.width):
+        column = right.column(j)
+        denominator = column[0].denominator if column else ExpSum.of(1)
+        if any(x.denominator is not denominator and x.denominator != denominator for x in column):
+            columns.append(_row_by_row(left, column))
+            continue
+        exponents = list(dict.fromkeys(q for x in column for q in x.numerator.terms))
+        place = {q: k for k, q in enumerate(exponents)}
+        coefficients = fmpq_mat(len(column), len(exponents))
+        for i, x in enumerate(column):
+            for q, c in x.numerator.terms.items():
+                coefficients[i, place[q]] = c
+        product = (left.mat * coefficients).tolist()
+        sums = [ExpSum(dict(zip(exponents, row, strict=True))) for row in product]
+        columns.append([ExpFraction._over(x, denominator) for x in sums])
+    return ExpMatrix([[column[i] for column in columns] for i in range(left.shape[0])], right.width)
+
+
+def _row_by_row(left: RationalMatrix, column: Sequence[ExpFraction]) -> list[ExpFraction]:
+    zero = ExpFraction(ExpSum({}))
+    result = []
+    for row in left.rows():
+        terms = [x * c for c, x in zip(row, column, strict=True) if c != 0]
+        result.append(reduce(ExpFraction.__add__, terms) if terms else zero)
+    return result

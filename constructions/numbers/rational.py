@@ -116,7 +116,7 @@ class RationalMatrix(Matrix):
         require_chain(self.shape, other.shape)
         if isinstance(other, RationalMatrix):
             return RationalMatrix(self.mat * other.mat)
-        return type(other).embed(self) @ other  # type: ignore[attr-defined,no-any-return]
+        return NotImplemented  # the larger field multiplies from the right
 
     def times(self, other: RationalMatrix) -> RationalMatrix:
         """``self @ other`` for two rational matrices, typed as such."""

@@ -1,9 +1,10 @@
-"""Searching the criterion of several queries: a point where all inequalities are strict, or a tree of boxes that are all refuted.
+"""Searching the criterion of several queries: a point where all inequalities are strict, or a tree of boxes that are
+all refuted.
 
-Branch and prune on boxes for σ, ends of the axis included. A box is refuted by a non-negative combination of the inequalities
-that is negative on all of it; the multipliers come from an exact linear program over sample points, and the combination is then bounded group by group
-(it is a sum of functions ``A σ + b + Γ e^{−σ}``): convex ones at their ends, concave ones by a tangent.
-Source: THEORY section 3.2 (ours).
+Branch and prune on boxes for σ, ends of the axis included. A box is refuted by a non-negative combination of the
+inequalities that is negative on all of it; the multipliers come from an exact linear program over sample points, and
+the combination is then bounded group by group (it is a sum of functions ``A σ + b + Γ e^{−σ}``): convex ones at their
+ends, concave ones by a tangent. Source: THEORY section 3.2 (ours).
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Interval:
     high: fmpq | None
 
     def cut(self, at: fmpq) -> tuple[Interval, Interval]:
-        """Both closed halves; a cut outside leaves one half as it is and the other of one point or empty (kept as given)."""
+        """Both closed halves; a cut outside leaves one half as it is and the other of one point or empty (kept as
+        given)."""
         below = Interval(self.low, at if self.high is None or at < self.high else self.high)
         above = Interval(at if self.low is None or at > self.low else self.low, self.high)
         return below, above
@@ -113,12 +115,17 @@ class CriterionSearch:
     # -- a feasible point ---------------------------------------------------------------------------------------------
 
     def values(self, tau: Floats) -> Floats:
-        return self.slopes @ tau + self.constants + self.decays * np.exp(-np.clip(tau[self.owner], -600, 600))
+        result: Floats = self.slopes @ tau + self.constants
+        result += self.decays * np.exp(-np.clip(tau[self.owner], -600, 600))
+        return result
 
     def find_point(self, seed: int = 0, starts: int = 24) -> FeasiblePoint | None:
         """A strictly feasible point, if some start of a local search ends in one (checked in balls)."""
         rng = np.random.default_rng(seed)
-        fixed = [None if b is None else float((b[0] + b[1]) / 2 - r) for b, r in zip(self.system.brackets, self.reference, strict=True)]
+        fixed = [
+            None if b is None else float((b[0] + b[1]) / 2 - r)
+            for b, r in zip(self.system.brackets, self.reference, strict=True)
+        ]
         free = [g for g in range(self.n) if fixed[g] is None]
         base = np.array([0.0 if x is None else x for x in fixed])
         for k in range(starts):
@@ -144,7 +151,8 @@ class CriterionSearch:
             return result
 
         def gap(x: Floats) -> Floats:
-            return self.values(full(x)) - x[-1]
+            result: Floats = self.values(full(x)) - x[-1]
+            return result
 
         def gap_slope(x: Floats) -> Floats:
             now = full(x)
@@ -157,11 +165,11 @@ class CriterionSearch:
         unit = np.append(np.zeros(len(free)), -1.0)
         try:
             run = minimize(
-                lambda x: -min(x[-1], 1.0) if x[-1] < 1 else -1.0,
+                lambda x: float(unit @ x),
                 start,
                 jac=lambda x: unit,
-                constraints=[{"type": "ineq", "fun": gap, "jac": gap_slope}],
-                bounds=[(-200, 200)] * len(free) + [(None, 1.0)],
+                constraints=[{"type": "ineq", "fun": gap, "jac": gap_slope}],  # type: ignore[call-overload]
+                bounds=[*[(-200.0, 200.0)] * len(free), (-np.inf, 1.0)],
                 method="SLSQP",
                 options={"maxiter": 100},
             )
@@ -189,8 +197,8 @@ class CriterionSearch:
     # -- refutation ---------------------------------------------------------------------------------------------------
 
     def refute(self) -> CriterionTree | FeasiblePoint:
-        """A tree that refutes the closed system everywhere, or a strictly feasible point met on the way. Raises Undecided
-        past the node limit."""
+        """A tree that refutes the closed system everywhere, or a strictly feasible point met on the way. Raises
+        Undecided past the node limit."""
         with flint.ctx.workprec(PRECISION):
             box = tuple(Interval(None, None) if b is None else Interval(*b) for b in self.system.brackets)
             return self._explore(box, 0)
@@ -198,7 +206,9 @@ class CriterionSearch:
     def _explore(self, box: Box, depth: int) -> CriterionTree | FeasiblePoint:
         self.budget -= 1
         if self.budget < 0 or depth > 400:
-            raise Undecided("the criterion of several queries: more boxes than the limit, neither a point nor a refutation")
+            raise Undecided(
+                "the criterion of several queries: more boxes than the limit, neither a point nor a refutation"
+            )
         if any(i.low is not None and i.high is not None and i.low > i.high for i in box):
             raise AssertionError("empty box")
         refutation = self._refutation(box)
@@ -230,7 +240,10 @@ class CriterionSearch:
             return [low, *[low + 0.25 * 4.0**i for i in range(count - 1)]]
         if isfinite(high):
             return [*[high - 0.25 * 4.0 ** (i * 4 / count) for i in range(count - 1, 0, -1)], high]
-        return [*[-(0.5 * 2.0**i) for i in range(count // 2, 0, -1)], *[0.5 * 4.0**i for i in range(count - count // 2)]]
+        return [
+            *[-(0.5 * 2.0**i) for i in range(count // 2, 0, -1)],
+            *[0.5 * 4.0**i for i in range(count - count // 2)],
+        ]
 
     def _refutation(self, box: Box) -> Refutation | None:
         """Multipliers from a linear program at sample points, then the bound in balls."""
@@ -293,7 +306,8 @@ class CriterionSearch:
         return tangents if total < 0 else None
 
     def _group_bound(self, g: int, slope: fmpq, decay: ExpSum, interval: Interval) -> tuple[arb, fmpq | None] | None:
-        """An upper bound of ``slope σ + decay e^{−σ}`` on the interval, with the tangent point of a concave function."""
+        """An upper bound of ``slope σ + decay e^{−σ}`` on the interval, with the tangent point of a concave
+        function."""
 
         def value(sigma: fmpq) -> arb:
             return arb(slope * sigma) + (decay * ExpSum.exp(-sigma)).enclosure()
@@ -308,7 +322,9 @@ class CriterionSearch:
                 return arb(0), None
             return (ends[0] if len(ends) == 1 else ends[0].max(ends[1])), None
         tangent = self._tangent_point(g, slope, decay, interval)
-        if tangent is None:  # the two parts one by one: slope σ at an end, and decay e^{−σ} ≤ its value at the right end
+        if (
+            tangent is None
+        ):  # the two parts one by one: slope σ at an end, and decay e^{−σ} ≤ its value at the right end
             if (high is None and slope > 0) or (low is None and slope < 0):
                 return None
             ends = [arb(slope * x) for x in (low, high) if x is not None] if slope != 0 else [arb(0)]
@@ -341,7 +357,8 @@ class CriterionSearch:
         return high if high is not None else None  # increasing: the largest value is at the right end
 
     def _where_to_cut(self, box: Box) -> tuple[int, fmpq]:
-        """The widest free interval and a point inside it; infinite ones first, at growing distance from the reference."""
+        """The widest free interval and a point inside it; infinite ones first, at growing distance from the
+        reference."""
         best: tuple[float, int] | None = None
         for g, interval in enumerate(box):
             if self.system.brackets[g] is not None:

@@ -20,13 +20,15 @@ from scipy.optimize import minimize_scalar
 from constructions.numbers.exponential import midpoint
 from constructions.numbers.rational import RationalMatrix, dot
 from constructions.single_layer.loss_problem import LossProblem, OneCombination
-from constructions.single_layer.prompt_law import ClusteredPrompt, realize, realize_uniform
+from constructions.single_layer.prompt_law import realize
 from constructions.verdict import Undecided
 
 Row = list[fmpq]
 RELATIVE_GAP = fmpq(1, 10**8)
 ABSOLUTE_GAP = fmpq(1, 10**10)
-MAX_PARTS = 20_000
+MAX_PARTS = 4_000
+MAX_PRECISION = 4096
+MAX_SINGLE_MASSES = 1024
 TOKEN_BITS = 96
 MAX_LOG_LENGTH = 10_000
 """Longest prompt that is written down, as the natural logarithm of its length (the length is an exact integer)."""
@@ -118,7 +120,10 @@ def _precision(problem: LossProblem) -> int:
             exponents.append(midpoint(view.mass.enclosure().log()) - problem.reference)
     spread = max(abs(x) for x in exponents)
     size = max((abs(x) for points in problem.shifted for a in points for x in a), default=fmpq(0))
-    return min(4096, 160 + 4 * int(spread.ceil()) + 2 * int(size.ceil()).bit_length())
+    precision = 160 + 4 * int(spread.ceil()) + 2 * int(size.ceil()).bit_length()
+    if precision > MAX_PRECISION:
+        raise Undecided(f"the context masses are too far apart: by a factor of about e^{int(spread)} from their mean")
+    return precision
 
 
 def _bounds(
@@ -168,35 +173,51 @@ def _short_below(x: fmpq) -> fmpq:
 def _axis(combination: OneCombination) -> tuple[float, float]:
     """A range of σ that holds whatever is interesting: scaled by |g|, since log s follows g·u."""
     scale = 1.0 if combination.g_float is None else float(np.abs(combination.g_float) @ np.ones(combination.d))
-    means = np.abs(combination.C_float) / combination.S_float[:, None]
+    means = np.abs(combination.gap)
     size = float(max(np.abs(combination.a_float).max(), means.max(), 1.0))
-    spread = float(np.abs(np.log(combination.S_float)).max())
+    spread = float(np.abs(combination.log_S).max())
     reach = 50.0 + 2 * spread + (4 * scale * size if combination.g_float is not None else 0.0)
     return -reach, reach
 
 
 def _guess_minimum(combination: OneCombination, length: int | None) -> tuple[float, float]:
-    """(σ, loss) of the least value that a grid with local refinement finds."""
+    """(σ, loss) of the least value that a grid with local refinement finds.
+
+    Minima are sought where the grid has one, and where the best output enters or leaves the slab: for a small g the
+    loss has a kink-like valley there that is narrower than the grid. Valleys count only beyond rounding.
+    """
     log_length = None if length is None or combination.g is None else log(length)
     left, right = _axis(combination)
-    core = np.linspace(max(left, -20.0), min(right, 20.0), 801)
-    grid = np.unique(np.concatenate([np.linspace(left, right, 1201), core]))
-    values, entropies = combination.guess(grid, log_length)
-    best = (float(grid[np.nanargmin(values)]), float(np.nanmin(values)))
-    inner = [i for i in range(1, len(grid) - 1) if values[i] <= values[i - 1] and values[i] <= values[i + 1]]
-    for i in sorted(inner, key=lambda i: float(values[i]))[:8]:
-        run = minimize_scalar(
-            lambda x: float(combination.guess(np.array([x]), log_length)[0][0]),
-            bounds=(float(grid[i - 1]), float(grid[i + 1])),
-            method="bounded",
-            options={"xatol": 1e-12},
-        )
+    centres = [0.0, *combination.log_S, -float(combination.rho), -float(combination.rho) + (log_length or 0.0)]
+    near = [np.linspace(x - 20.0, x + 20.0, 801) for x in centres[:1]]
+    near += [np.linspace(x - 2.0, x + 2.0, 41) for x in dict.fromkeys(centres[1:9])]
+    grid = np.unique(np.clip(np.concatenate([np.linspace(left, right, 1201), *near]), left, right))
+    found = combination.guess(grid, log_length)
+    values = found.loss
+    if not np.isfinite(values).all():
+        raise Undecided("the search for the best mass left the range of floats")
+    best = (float(grid[np.argmin(values)]), float(values.min()))
+
+    def loss(sigma: float) -> float:
+        return float(combination.guess(np.array([sigma]), log_length).loss[0])
+
+    brackets = []
+    rounding = 1e-13 * float(values.max())
+    for i in range(1, len(grid) - 1):
+        valley = values[i] <= values[i - 1] and values[i] <= values[i + 1]
+        if valley and max(values[i - 1], values[i + 1]) > values[i] + rounding:
+            brackets.append((float(values[i]), float(grid[i - 1]), float(grid[i + 1])))
+    for side in (found.above, found.below):
+        for i in np.flatnonzero(np.diff(side > 0)):
+            brackets.append((-1.0, float(grid[i]), float(grid[i + 1])))
+    for _, low, high in sorted(brackets)[:24]:
+        run = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-13})
         if run.fun < best[1]:
             best = (float(run.x), float(run.fun))
-    if length is None:  # many masses may be as good: take the one that needs the shortest prompt
-        good = values <= best[1] * (1 + 1e-10) + 1e-12
-        if good.any():
-            best = (float(grid[good][np.argmin(entropies[good])]), best[1])
+    good = values <= best[1] * (1 + 1e-10) + 1e-12
+    if good.any():  # many masses may be as good: take the one that needs the shortest prompt, or the most moderate one
+        least = np.argmin(found.entropy[good]) if length is None else np.argmin(np.abs(grid[good]))
+        best = (float(grid[good][least]), best[1])
     return best
 
 
@@ -213,8 +234,9 @@ def _best_prompt(
         else:
             candidates = [(_guess_minimum(combination, length)[0], 0)]
         for sigma, mass in candidates:
-            prompt = _prompt_at(problem, combination, sigma, mass, length, exact)
-            loss = _loss(problem, prompt).upper()
+            with flint.ctx.workprec(combination.precision + 4 * int(abs(sigma or 0.0))):
+                prompt = _prompt_at(problem, combination.sharpened(flint.ctx.prec), sigma, mass, length, exact)
+                loss = _loss(problem, prompt).upper()
             if not loss.is_finite():
                 continue
             upper = _short_above(midpoint(loss))
@@ -253,65 +275,66 @@ def _prompt_at(
 ) -> RationalPrompt | LawPoint:
     """Explicit rational tokens for the best output at one mass."""
     log_length = None if length is None or problem.g is None else arb(length).log()
+    q = list(problem.q)
     if sigma is None:
         rational_sigma = midpoint(arb(mass).log()) - problem.reference
-        u = combination.best_output(rational_sigma, None)
-        return _rounded(realize_uniform(problem.q, _mean(problem, u), arb(mass).log(), mass))
+        return _copies(_mean(problem, combination.best_output(rational_sigma, None)), mass)
     place = _dyadic(sigma)
-    u = combination.best_output(place, log_length)
-    mean = _mean(problem, u)
-    log_mass = arb(problem.reference + place)
+    mean = _mean(problem, combination.best_output(place, log_length))
+    log_mass = problem.reference + place
     if problem.g is None:  # one token has any mass: move it along a direction that V does not see
-        kernel = next(k for k in problem.V.nullspace() if dot(list(problem.q), k) != 0)
+        kernel = next(k for k in problem.V.nullspace() if dot(q, k) != 0)
         n = length if exact and length is not None else 1
-        at = sum((arb(x) * y for x, y in zip(problem.q, mean, strict=True)), arb(0))
-        step = (log_mass - arb(n).log() - at) / arb(dot(list(problem.q), kernel))
-        mean = [m + step * arb(k) for m, k in zip(mean, kernel, strict=True)]
-        return _rounded(realize_uniform(problem.q, mean, log_mass, n))
-    at = sum((arb(x) * y for x, y in zip(problem.q, mean, strict=True)), arb(0))
-    entropy = midpoint(log_mass - at)
+        step = (log_mass - midpoint(arb(n).log()) - dot(q, mean)) / dot(q, kernel)
+        return _copies([m + step * k for m, k in zip(mean, kernel, strict=True)], n)
+    entropy = log_mass - dot(q, mean)
     if entropy > MAX_LOG_LENGTH:
-        power = fmpq(2) ** TOKEN_BITS
-        return LawPoint(tuple(fmpq((midpoint(x) * power).floor()) / power for x in mean), place)
+        return LawPoint(tuple(_short(mean)), place)
     edge = fmpq(1, 10**24)
     n = (
         length
         if length is not None
         else 1 + max(1, int(arb(max(entropy, edge)).exp().ceil().upper().unique_fmpz() or 1))
     )
-    top = midpoint(arb(n).log())
     if n == 1 or (entropy <= edge and not exact):
-        return _rounded(_moved(problem, mean, log_mass, 1))
-    if entropy >= top - edge:
-        return _rounded(_moved(problem, mean, log_mass, n))
-    wanted = max(entropy, edge)
-    return _rounded(realize(problem.q, [arb(midpoint(x)) for x in mean], arb(midpoint(at) + wanted), n))
+        return _copies(mean, 1)
+    if entropy >= midpoint(arb(n).log()) - edge:
+        return _copies(mean, n)
+    # A prompt of mean 0 and mass e^H, moved to the mean: its numbers are of moderate size wherever the mean is.
+    with flint.ctx.workprec(256):
+        around = realize(q, [arb(0)] * len(q), arb(max(entropy, edge)), n)
+    columns = [
+        [m + x for m, x in zip(_short(mean), around.rounded(TOKEN_BITS).column(j), strict=True)]
+        for j in range(len(around.counts))
+    ]
+    return RationalPrompt(RationalMatrix.of_columns(columns), around.counts)
 
 
-def _moved(problem: LossProblem, mean: Sequence[arb], log_mass: arb, n: int) -> ClusteredPrompt:
-    """n equal tokens at the mean: the boundary of the law; the mass is what the mean gives."""
-    at = sum((arb(x) * y for x, y in zip(problem.q, mean, strict=True)), arb(0))
-    return realize_uniform(problem.q, mean, at + arb(n).log(), n)
+def _copies(mean: Row, n: int) -> RationalPrompt:
+    """n equal tokens at the mean: the boundary of the law (its mass is what the mean gives)."""
+    return RationalPrompt(RationalMatrix.of_columns([_short(mean)]), (n,))
 
 
-def _mean(problem: LossProblem, u: Sequence[arb]) -> list[arb]:
+def _short(row: Row) -> Row:
+    """Nearby rationals with denominator 2^TOKEN_BITS."""
+    power = fmpq(2) ** TOKEN_BITS
+    return [fmpq((x * power + fmpq(1, 2)).floor()) / power for x in row]
+
+
+def _mean(problem: LossProblem, u: Sequence[arb]) -> Row:
     """A mean p̄ with V p̄ = u (u in range V up to rounding)."""
     V = problem.V
     gram = V.T.times(V)
     right = V.T.apply([midpoint(x) for x in u])
     solution = gram.solve(right)
     assert solution is not None  # normal equations
-    return [arb(x) for x in solution]
+    return list(solution)
 
 
 def _dyadic(x: float) -> fmpq:
     if not isfinite(x):
         raise Undecided("the search for the best mass left the range of floats")
     return fmpq(round(x * 2**40)) / fmpq(2) ** 40
-
-
-def _rounded(prompt: ClusteredPrompt) -> RationalPrompt:
-    return RationalPrompt(prompt.rounded(TOKEN_BITS), prompt.counts)
 
 
 # -- the lower bound: balls ------------------------------------------------------------------------------------------
@@ -352,9 +375,12 @@ def _inner(
     narrow = fmpq(1) / fmpq(2) ** 60
     while todo:
         left, right = todo.pop()
-        if combination.inner_part(left, right, log_length) >= goal:
+        bound, in_the_middle = combination.inner_part(left, right, log_length)
+        if bound >= goal:
             breakpoints.append(right)
             continue
+        if in_the_middle < goal:  # no smaller part will do
+            return None
         if right - left < narrow or len(breakpoints) + len(todo) > MAX_PARTS:
             return None
         middle = (left + right) / 2
@@ -364,9 +390,12 @@ def _inner(
 
 def _integer_cover(combination: OneCombination, goal: arb, length: int | None) -> Cover | None:
     """Masses 1, 2, … one by one as long as needed, then parts of the axis (q = 0)."""
+    if length is not None and length <= MAX_SINGLE_MASSES:
+        singles = range(1, length + 1)
+        return Cover(length, ()) if all(combination.at_mass(m) >= goal for m in singles) else None
     sigma_best = combination.problem.reference + fmpq(round(_guess_minimum(combination, None)[0] * 16), 16)
     near = 2 if sigma_best < 1 else int(arb(min(sigma_best, fmpq(9))).exp().ceil().unique_fmpz() or 2) + 2
-    for count in (near, 4 * near, 64 * near):
+    for count in (1, near, 4 * near, 64 * near):  # real masses may do as well as integers, from 2 on
         count = count if length is None else min(count, length)
         if not all(combination.at_mass(m) >= goal for m in range(1, count + 1)):
             return None

@@ -25,6 +25,7 @@ from constructions.data import Dataset, Example, Query
 from constructions.numbers.exponential import ExpSum, midpoint
 from constructions.numbers.rational import RationalMatrix, column_vector, dot
 from constructions.single_layer.context import HeadView
+from constructions.single_layer.loss_chart import Chart, State, between
 from constructions.single_layer.preimage import Preimage
 from constructions.transformer import Attention, FeedForward, Layer, Transformer
 
@@ -168,12 +169,23 @@ class LossProblem:
         return tokens.T.apply(list(self.q))
 
 
+@dataclass(frozen=True)
+class Guess:
+    """In floats, for an array of σ: the loss, the entropy H that a prompt with it has (0 without a slab), and how far
+    the best output is above the slab and below it (in a scale of its own; −∞ without that side)."""
+
+    loss: Floats
+    entropy: Floats
+    above: Floats
+    below: Floats
+
+
 class OneCombination:
     """The loss for one choice of preimages: scaled masses and sums as balls and floats, and the enclosures on parts
     of the axis."""
 
     def __init__(self, problem: LossProblem, choice: Sequence[int], precision: int) -> None:
-        self.problem = problem
+        self.problem, self.choice = problem, tuple(choice)
         self.precision = precision
         a = [points[i] for points, i in zip(problem.shifted, choice, strict=True)]
         r = [parts[i] for parts, i in zip(problem.orthogonal, choice, strict=True)]
@@ -193,133 +205,118 @@ class OneCombination:
         self._parts: dict[tuple[fmpq, fmpq], _Part] = {}
         self._to_floats()
 
+    def sharpened(self, precision: int) -> OneCombination:
+        """The same with more bits: at a mass e^{ρ+σ} outputs are of size e^{|σ|}."""
+        much = precision > 2 * self.precision
+        return OneCombination(self.problem, self.choice, precision) if much else self
+
     # -- floats: where to look ------------------------------------------------------------------------------------
 
     def _to_floats(self) -> None:
-        self.S_float = np.array([float(x) for x in self.S])
-        self.C_float = np.array([[float(self.C[i, k]) for i in range(self.d)] for k in range(self.n)])
+        """Logarithms of the masses, and A_k − a_k: numbers of a moderate size, whatever the masses."""
+        self.log_S = np.array([float(x.log()) for x in self.S])
+        self.gap = np.array([[float(self.C[i, k] / self.S[k]) for i in range(self.d)] for k in range(self.n)])
         self.a_float = np.array([[float(self.a[i, k]) for i in range(self.d)] for k in range(self.n)])
         self.g_float = None if self.problem.g is None else np.array([float(x) for x in self.problem.g])
 
-    def guess(self, sigma: Floats, log_length: float | None) -> tuple[Floats, Floats]:
-        """For an array of σ, in floats (a guess): the loss, and the entropy H that a prompt with it has (0 without a
-        slab)."""
-        alpha, beta = np.exp(np.minimum(-sigma, 0.0)), np.exp(np.minimum(sigma, 0.0))
-        D = np.outer(alpha, self.S_float) + beta[:, None]
-        weights = D**-2
-        total = weights.sum(axis=1)
+    def guess(self, sigma: Floats, log_length: float | None) -> Guess:
+        """For an array of σ, in floats (a guess).
+
+        With λ = S/(S+s), μ = s/(S+s), M the largest μ and w = M u the residuals are ``λ_k (A_k − a_k) + (μ_k/M)(w − M
+        a_k)``: nothing here overflows, or vanishes altogether.
+        """
+        ratio = sigma[:, None] - self.log_S  # log s/S_k
+        context = np.exp(-np.logaddexp(0.0, ratio))
+        log_shares = -np.logaddexp(0.0, -ratio)
+        top = log_shares.max(axis=1)
+        shares, scale = np.exp(log_shares - top[:, None]), np.exp(top)
+        total = (shares**2).sum(axis=1)
         value = np.zeros_like(sigma)
         at_g = np.zeros_like(sigma)
         for i in range(self.d):  # coordinate by coordinate keeps memory small
-            y = np.outer(beta, self.a_float[:, i]) - np.outer(alpha, self.C_float[:, i])
-            mean = (weights * y).sum(axis=1) / total
-            value += (weights * (y - mean[:, None]) ** 2).sum(axis=1)
+            rest = context * self.gap[:, i] - shares * scale[:, None] * self.a_float[:, i]
+            w = -(shares * rest).sum(axis=1) / total
+            value += ((rest + shares * w[:, None]) ** 2).sum(axis=1)
             if self.g_float is not None:
-                at_g += self.g_float[i] * mean
+                at_g += self.g_float[i] * w
         entropy = np.zeros_like(sigma)
+        above = below = np.full_like(sigma, -np.inf)
         if self.g_float is not None:
-            high = beta * (float(self.rho) + sigma)
-            entropy = np.maximum(0.0, high - at_g) / beta
-            outside = np.maximum(0.0, at_g - high)
+            high = scale * (float(self.rho) + sigma)
+            above = at_g - high
+            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+                entropy = np.where(above < 0, -above / scale, 0.0)
+            outside = np.maximum(0.0, above)
             if log_length is not None:
-                outside += np.minimum(0.0, at_g - (high - beta * log_length))
+                below = high - scale * log_length - at_g
+                outside += np.maximum(0.0, below)
             value += total * outside**2 / float(self.g_float @ self.g_float)
-        return value + float(self.constant), entropy
+        return Guess(value + float(self.constant), entropy, above, below)
 
     # -- balls: bounds on parts of the axis -----------------------------------------------------------------------
 
-    def inner_part(self, left: fmpq, right: fmpq, log_length: arb | None) -> arb:
-        """A lower bound (as an exact ball) of the loss for σ in [left, right]: the better of plain and mean value
-        form."""
+    def inner_part(self, left: fmpq, right: fmpq, log_length: arb | None) -> tuple[arb, arb]:
+        """Lower bounds (as exact balls) of the loss for σ in [left, right], the better of plain and mean value form, and
+        in the middle alone."""
         part = self._part(left, right)
-        plain = self._with_slab(part.whole, log_length)[0]
+        plain, slope = self._with_slab(part.whole, log_length)
         centre = self._with_slab(part.centre, log_length)[0]
-        slope = self._with_slab(part.whole, log_length)[1]
         radius = arb((right - left) / 2)
         mean_value = centre.lower() - slope.abs_upper() * radius
-        return _larger(_floor(plain), mean_value.lower())
+        return _larger(_floor(plain), mean_value.lower()), _floor(centre)
 
     def left_end(self, sigma: fmpq, log_length: arb | None) -> arb | None:
         """A lower bound for all σ ≤ sigma; None where the bound does not apply (with a slab it needs ρ + σ ≤ −1)."""
-        top = arb(sigma).exp()
-        state = self._state(arb(1), arb(0), _between(arb(0), top), arb(0), arb(0))
+        top = arb(sigma).exp().upper()
+        state = self._first.centre(top / 2).state(arb(0), top, arb(0))
         if self.g is None:
-            return _floor(state.value)
+            return _floor(state.value + arb(self.constant))
         if not self.rho + sigma <= -1:
             return None
         edge = top * arb(self.rho + sigma)
-        high = _between(edge, arb(0))
-        low = None if log_length is None else _between(edge - top * log_length, arb(0))
-        return _floor(self._outside(state, low, high))
+        low = None if log_length is None else between(edge - top * log_length, arb(0))
+        return _floor(self._outside(state, low, between(edge, arb(0))))
 
     def right_end(self, sigma: fmpq, log_length: arb | None) -> arb:
         """A lower bound for all σ ≥ sigma."""
-        state = self._state(_between(arb(0), arb(-sigma).exp()), arb(0), arb(1), arb(0), arb(0))
+        top = arb(-sigma).exp().upper()
+        state = self._second.centre(top / 2).state(arb(0), top, arb(0))
         if self.g is None or log_length is None:
-            return _floor(state.value)
+            return _floor(state.value + arb(self.constant))
         return _floor(self._outside(state, arb(self.rho + sigma) - log_length, None))
 
     def at_mass(self, mass: int) -> arb:
         """A lower bound of the least loss at an integer mass, without a slab (q = 0)."""
-        value = self._state(arb(1), arb(0), arb(mass) * arb(-self.rho).exp(), arb(0), arb(0)).value
-        return _floor(value)
+        t = arb(mass) * arb(-self.rho).exp()
+        return _floor(self._first.centre(t.mid()).state(t, t, arb(0)).value + arb(self.constant))
+
+    @cached_property
+    def _first(self) -> Chart:
+        return Chart(True, self.S, self.a, self.C, self.g)
+
+    @cached_property
+    def _second(self) -> Chart:
+        return Chart(False, self.S, self.a, self.C, self.g)
 
     def _part(self, left: fmpq, right: fmpq) -> _Part:
         key = (left, right)
         if key not in self._parts:
             middle = (left + right) / 2
-            first_chart = middle <= 0
+            chart, sign = (self._first, 1) if middle <= 0 else (self._second, -1)
+            low, inside, high = (arb(sign * x).exp() for x in (left, middle, right))
+            centre = chart.centre(inside.mid())
+            sigma = between(arb(left), arb(right))
             self._parts[key] = _Part(
-                self._at(
-                    _between(arb(left), arb(right)),
-                    _between(arb(left).exp(), arb(right).exp()),
-                    first_chart,
-                    _between(arb(-right).exp(), arb(-left).exp()),
-                ),
-                self._at(arb(middle), arb(middle).exp(), first_chart, arb(-middle).exp()),
+                centre.state(low, high, sigma) if sign > 0 else centre.state(high, low, sigma),
+                centre.state(inside, inside, arb(middle)),
             )
         return self._parts[key]
 
-    def _at(self, sigma: arb, exp: arb, first_chart: bool, inverse: arb) -> _State:
-        if first_chart:
-            return self._state(arb(1), arb(0), exp, exp, sigma)
-        return self._state(inverse, -inverse, arb(1), arb(0), sigma)
-
-    def _state(self, alpha: arb, alpha_slope: arb, beta: arb, beta_slope: arb, sigma: arb) -> _State:
-        """Everything at (α, β) that does not depend on the prompt length, with derivatives in σ."""
-        n, d = self.n, self.d
-        D = [alpha * S + beta for S in self.S]
-        weights = [1 / (x * x) for x in D]
-        total = sum(weights, arb(0))
-        Y = self.a * beta - self.C * alpha
-        mean = Y * arb_mat(n, 1, [w / total for w in weights])
-        E = Y - mean * arb_mat(1, n, [arb(1)] * n)
-        Y_slope = self.a * beta_slope - self.C * alpha_slope
-        W_slope = [-2 * (alpha_slope * S + beta_slope) * w / x for S, w, x in zip(self.S, weights, D, strict=True)]
-        e, y_slope = E.entries(), Y_slope.entries()
-        squares = [arb(0)] * n
-        products = [arb(0)] * n
-        for i in range(d):
-            for k in range(n):
-                j = i * n + k
-                squares[k] += e[j] * e[j]
-                products[k] += e[j] * y_slope[j]
-        value = sum((w * s for w, s in zip(weights, squares, strict=True)), arb(self.constant))
-        slope = sum((v * s + 2 * w * p for v, s, w, p in zip(W_slope, squares, weights, products, strict=True)), arb(0))
-        at_g = at_g_slope = arb(0)
-        if self.g is not None:
-            at_g = (self.g * mean)[0, 0]
-            along_e, along_y = (self.g * E).entries(), (self.g * Y_slope).entries()
-            at_g_slope = (
-                sum((v * x + w * y for v, x, w, y in zip(W_slope, along_e, weights, along_y, strict=True)), arb(0))
-                / total
-            )
-        return _State(value, slope, total, sum(W_slope, arb(0)), at_g, at_g_slope, beta, beta_slope, sigma)
-
-    def _with_slab(self, state: _State, log_length: arb | None) -> tuple[arb, arb]:
-        """Value and slope of the loss, the slab included."""
+    def _with_slab(self, state: State, log_length: arb | None) -> tuple[arb, arb]:
+        """A lower bound of the loss, the slab included, and its slope."""
+        constant = arb(self.constant)
         if self.g is None:
-            return state.value, state.slope
+            return state.value + constant, state.slope
         place = arb(self.rho) + state.sigma
         high = state.beta * place
         high_slope = state.beta_slope * place + state.beta
@@ -334,18 +331,18 @@ class OneCombination:
             square = above * above + below * below  # one of the two is zero at every point
         else:
             square = above * above
-        value = state.value + state.weight * square / self.g_square
+        value = state.value + constant + state.weight * square / self.g_square
         slope = state.slope + (state.weight_slope * square + 2 * state.weight * slope_part) / self.g_square
         return value, slope
 
-    def _outside(self, state: _State, low: arb | None, high: arb | None) -> arb:
+    def _outside(self, state: State, low: arb | None, high: arb | None) -> arb:
         """The value plus the cost of the distance from [low, high] (either may be absent)."""
         square = arb(0)
         if high is not None:
             square += (state.at_g - high).nonnegative_part() ** 2
         if low is not None:
             square += (low - state.at_g).nonnegative_part() ** 2
-        return state.value + state.weight * square / self.g_square
+        return state.value + arb(self.constant) + state.weight * square / self.g_square
 
     def best_output(self, sigma: fmpq, log_length: arb | None) -> list[arb]:
         """The best output u at mass e^{ρ+σ}, moved into the slab (d balls)."""
@@ -365,30 +362,9 @@ class OneCombination:
 
 
 @dataclass(frozen=True)
-class _State:
-    """Balls at one point or over one part: value and slope without the slab, Ω and its slope, g·v* and its slope, β,
-    σ."""
-
-    value: arb
-    slope: arb
-    weight: arb
-    weight_slope: arb
-    at_g: arb
-    at_g_slope: arb
-    beta: arb
-    beta_slope: arb
-    sigma: arb
-
-
-@dataclass(frozen=True)
 class _Part:
-    whole: _State
-    centre: _State
-
-
-def _between(low: arb, high: arb) -> arb:
-    """The ball that contains everything from ``low`` to ``high``."""
-    return low.union(high)
+    whole: State
+    centre: State
 
 
 def _floor(ball: arb) -> arb:

@@ -5,9 +5,9 @@ Queries are grouped by logit vector q_g. In each group a prompt of mass ``e^{σ_
 
     H_g = σ_g − q_g·p̄_g ≥ 0,    D_gk = σ_k − σ_g + (q_g − q_k)·p̄_g ≥ 0,    N_g = log N − H_g ≥ 0
 
-(entropy, Kullback-Leibler divergence, length). If the q_g are linearly independent, every point σ at which all H_g and D_gk are strictly
-positive comes from a prompt of some length. So data are memorizable if there is such a point, and not if the closed system has none.
-Source: THEORY section 3.2 (ours); proofs in docs/theory/several-queries.md.
+(entropy, Kullback-Leibler divergence, length). If the q_g are linearly independent, every point σ at which all H_g
+and D_gk are strictly positive comes from a prompt of some length. So data are memorizable if there is such a point,
+and not if the closed system has none. Source: THEORY section 3.2 (ours); proofs in docs/theory/several-queries.md.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Inequality:
-    """``constant + Σ_g (slope_g σ_g + decay_g e^{−σ_g}) + log_length · log N ≥ 0``; ``decay`` is nonzero for one group at most."""
+    """``constant + Σ_g (slope_g σ_g + decay_g e^{−σ_g}) + log_length · log N ≥ 0``; ``decay`` is nonzero for one
+    group at most."""
 
     kind: str  # "entropy", "divergence" or "length"
     group: int
@@ -58,7 +59,8 @@ class Group:
 
 @dataclass(frozen=True)
 class System:
-    """The inequalities of one combination of preimages; σ_g of a group with an equation is fixed and known by enclosure."""
+    """The inequalities of one combination of preimages; σ_g of a group with an equation is fixed and known by
+    enclosure."""
 
     groups: tuple[Group, ...]
     length: int | None
@@ -102,7 +104,8 @@ class System:
         return [None if group.equation is None else _bracket(group.equation) for group in self.groups]
 
     def holds_strictly(self, box: Sequence[tuple[fmpq, fmpq]]) -> bool:
-        """Whether all entropies and divergences are positive on the whole box (by balls). Length inequalities, if any, included."""
+        """Whether all entropies and divergences are positive on the whole box (by balls). Length inequalities, if
+        any, included."""
 
         def decide() -> bool:
             for inequality in self.inequalities:

@@ -6,7 +6,7 @@ Nothing here is taken from the kernel or the package: the loss and its curve are
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from math import exp, log
 from typing import Any
 
@@ -18,6 +18,12 @@ from numpy.typing import NDArray
 Json = Any
 Floats = NDArray[np.float64]
 Row = list[Fraction]
+
+
+def above(value: mpmath.mpf, digits: int) -> Fraction:
+    """The least decimal with so many digits after the point that is above the value."""
+    exact = Fraction(*mpmath.libmp.to_rational(value._mpf_))
+    return Fraction(int(exact * 10**digits) + 1, 10**digits)
 
 
 def row(values: Sequence[Json]) -> Row:
@@ -103,16 +109,30 @@ class Problem:
             total = mpmath.mpf(0)
             for columns, points in zip(self.contexts, self.points, strict=True):
                 everything = prompt + [([number(x) for x in t], 1) for t in columns]
-                masses = [n * mpmath.exp(sum(number(x) * y for x, y in zip(self.q, t, strict=True))) for t, n in everything]
+                masses = [
+                    n * mpmath.exp(sum(number(x) * y for x, y in zip(self.q, t, strict=True))) for t, n in everything
+                ]
                 mean = [
                     sum(m * t[c] for m, (t, _) in zip(masses, everything, strict=True)) / sum(masses)
                     for c in range(self.d)
                 ]
                 out = [sum(x * y for x, y in zip(r, mean, strict=True)) for r in V]
                 x = columns[-1]
-                total += min(
-                    sum((o - number(z[c] - x[c])) ** 2 for c, o in enumerate(out)) for z in points
-                )
+                total += min(sum((o - number(z[c] - x[c])) ** 2 for c, o in enumerate(out)) for z in points)
+            return total
+
+    def loss_at(self, log_mass: Fraction, mean: Row) -> mpmath.mpf:
+        """The loss of a prompt with this mass and mean (V = 1, one point for each query)."""
+        with mpmath.workdps(60):
+            number = lambda x: mpmath.mpf(Fraction(x).numerator) / Fraction(x).denominator  # noqa: E731
+            total = mpmath.mpf(0)
+            for columns, points in zip(self.contexts, self.points, strict=True):
+                everything = [(mpmath.exp(number(log_mass)), mean)]
+                everything += [(mpmath.exp(number(dot(self.q, t))), t) for t in columns]
+                mass = sum(m for m, _ in everything)
+                for c in range(self.d):
+                    out = sum(m * number(t[c]) for m, t in everything) / mass
+                    total += (out - number(points[0][c] - columns[-1][c])) ** 2
             return total
 
 
@@ -151,9 +171,12 @@ class Curve:
         z = beta * self.a if sigma <= 0 else alpha * self.C
         z = z - w @ z / w.sum()
         value = self(sigma) - self.constant
-        size = value + (value * float(w @ (z**2).sum(axis=1))) ** 0.5
+        share = float(
+            (beta / (alpha * self.S + beta)).max() if sigma <= 0 else (alpha * self.S / (alpha * self.S + beta)).max()
+        )
+        size = share * value + (value * float(w @ (z**2).sum(axis=1))) ** 0.5
         if self.g is not None:
-            bound = beta * (abs(self.rho + sigma) + 1 + (self.log_length or 0)) + abs(self.g @ z).max()
+            bound = beta * (abs(self.rho + sigma) + 1 + (self.log_length or 0)) + abs(z @ self.g).max()
             size += (value * w.sum() / float(self.g @ self.g)) ** 0.5 * bound
         return size
 
@@ -177,9 +200,9 @@ class Curve:
             width = end - begin
             samples = np.linspace(begin, end, 9)
             values = [self(x) for x in samples]
-            steep = max(abs(y - x) for x, y in zip(values, values[1:], strict=False)) / width * 8
+            steep = max(abs(y - x) for x, y in pairwise(values)) / width * 8
             scale = max(self.scale(x) for x in samples[::2])
-            if width < 2 and values[4] - (1.1 * steep + 6 * width * scale) * width / 2 >= lower:
+            if width < 4 and values[4] - (1.1 * steep + 4 * width * scale) * width / 2 >= lower:
                 result.append(end)
             else:
                 assert width > 1e-7, (begin, end, values, lower)
@@ -229,7 +252,11 @@ def prompt(value: Json, tokens: Sequence[Sequence[Json]], counts: Sequence[int])
     }
 
 
-def best_lower(problem: Problem, gap: float = 1e-5) -> tuple[Fraction, float]:
+def law_point(value: Json, mean: Sequence[Json], sigma: Json) -> Json:
+    return {"value": make.scalar(value), "mean": make.vector(list(mean)), "sigma": make.scalar(sigma)}
+
+
+def best_lower(problem: Problem, gap: float = 1e-4) -> tuple[Fraction, float]:
     """A lower bound that can be shown, and the least loss."""
     least = min(problem.curve(choice).minimum()[1] for choice in problem.choices())
     return Fraction(round(least * (1 - gap) * 10**12), 10**12), least
@@ -238,9 +265,7 @@ def best_lower(problem: Problem, gap: float = 1e-5) -> tuple[Fraction, float]:
 def curve_certificate(
     problem: Problem, lower: Fraction, left: float = -20.0, right: float = 20.0, **others: Json
 ) -> Json:
-    covers = [
-        cover(problem.curve(choice).cover(float(lower), left, right)) for choice in problem.choices()
-    ]
+    covers = [cover(problem.curve(choice).cover(float(lower), left, right)) for choice in problem.choices()]
     return bounds(problem, lower, covers, **others)
 
 
@@ -257,7 +282,9 @@ def no_prompt(problem: Problem, *arguments: Json, g: Json = None) -> Json:
     return decision("no-prompt-memorizes", problem, witness)
 
 
-def memorizable(problem: Problem, sources: list[Json], *, free: Json = None, g: Json = None, equation: Json = None) -> Json:
+def memorizable(
+    problem: Problem, sources: list[Json], *, free: Json = None, g: Json = None, equation: Json = None
+) -> Json:
     witness = {
         "points": [make.vector(points[0]) for points in problem.points],
         "sources": [make.vector(source) for source in sources],

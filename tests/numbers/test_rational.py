@@ -88,7 +88,8 @@ def test_exact_numbers_keep_their_value(x: Fraction) -> None:
 @given(st.integers(-(10**30), 10**30), st.integers(-40, 40))
 def test_decimals_are_read_as_spelled(mantissa: int, exponent: int) -> None:
     assert fraction(rational(f"{mantissa}e{exponent}")) == mantissa * Fraction(10) ** exponent
-    assert fraction(rational(format(Decimal(mantissa).scaleb(-7), "f"))) == Fraction(mantissa, 10**7)
+    whole, rest = divmod(abs(mantissa), 10**7)
+    assert fraction(rational(f"{'-' if mantissa < 0 else ''}{whole}.{rest:07}")) == Fraction(mantissa, 10**7)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from flint import fmpq
 from hypothesis import given
 from hypothesis import strategies as st
 from layer_instances import judged
-from memorizable import FAMILIES, Memorizable, memorizable
+from memorizable_data import FAMILIES, Memorizable, memorizable
 
 from constructions.numbers.exponential import ExpMatrix
 from constructions.numbers.rational import RationalMatrix, column_vector

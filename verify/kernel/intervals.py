@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from expsum import enclose_exp
-from rational import Scalar
+from rational import Scalar, Vector
+
+TOO_COARSE = "the precision is too low for the sizes of the masses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +76,8 @@ def enclosed(value: Scalar, bits: int) -> Interval:
 def enclosed_exp(exponent: Scalar, bits: int) -> Interval:
     """e^exponent."""
     return Interval(*enclose_exp(exponent.num, exponent.den, bits), bits)
+
+
+def enclosed_exps(exponents: Vector, reference: Scalar, bits: int) -> list[Interval]:
+    """e^{exponent - reference} for each exponent."""
+    return [enclosed_exp(Scalar(n, exponents.den) - reference, bits) for n in exponents.num]

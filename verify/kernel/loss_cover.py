@@ -5,10 +5,9 @@ from math import isqrt
 from operator import mul
 
 from expsum import ExpSum, exponential
-from intervals import Interval, enclosed, enclosed_exp, exactly
+from intervals import TOO_COARSE, Interval, enclosed, enclosed_exp, enclosed_exps, exactly
 from limits import DEADLINE, demand
 from loss_curve import Chart, Part, RoundedPoint
-from prompt_loss import TOO_COARSE, enclosed_masses
 from prompt_setting import PromptSetting, differences
 from rational import ONE, Scalar, Vector, read_vector
 from reading import Field
@@ -88,7 +87,7 @@ def candidate(axis: Axis, setting: PromptSetting, k: int, q: Vector, z: Vector, 
     demand(setting.head.value_row(r).is_zero(), f"query {k}: V^T r is not zero")
     demand(r.dot(a).sign() == 0, f"query {k}: r is not orthogonal to a - r")
     rows = differences(setting.head, query, a)
-    masses = enclosed_masses(query.context @ q, axis.reference, bits)
+    masses = enclosed_exps(query.context @ q, axis.reference, bits)
     low, high, den = sum(mass.lo for mass in masses), sum(mass.hi for mass in masses), rows[0].den
     demand(low > 0, TOO_COARSE)
     lows = [mass.lo for mass in masses]

@@ -25,9 +25,8 @@ from functools import cached_property
 from math import isqrt
 from operator import mul
 
-from intervals import Interval, exactly, total
+from intervals import TOO_COARSE, Interval, exactly, total
 from limits import DEADLINE, demand
-from prompt_loss import TOO_COARSE
 from rational import Scalar
 
 Rows = list[tuple[int, ...]]

@@ -95,7 +95,7 @@ class Wishes:
     def tokens_against(self, equation: Equation, i: int, count: int, g: Vector) -> int:
         """The sign of s e^{-x} - count, for an equation with s > 0 and query i."""
         ga, gC = g.dot(self.wishes[i].a), combine(g, self.wishes[i].C)
-        inverse = _reciprocal(equation.delta)
+        inverse = reciprocal(equation.delta)
         s = equation.gamma.scaled(inverse)
         ratio = _ratio(gC, s)
         if ratio is not None:  # x is rational
@@ -134,7 +134,8 @@ class Wishes:
         return (least - exponential(Scalar(count, 1), ZERO)).sign()
 
 
-def _reciprocal(value: Scalar) -> Scalar:
+def reciprocal(value: Scalar) -> Scalar:
+    """1/value, for value not 0."""
     return Scalar(value.den, value.num) if value.num > 0 else Scalar(-value.den, -value.num)
 
 
@@ -148,7 +149,7 @@ def _ratio(numerator: ExpSum, denominator: ExpSum) -> Scalar | None:
     top, bottom = _aligned(numerator, denominator), _aligned(denominator, numerator)
     exponent = max(bottom.terms)
     num = top.terms.get(exponent, 0) * bottom.coefficient_den
-    ratio = Scalar(num, 1) * _reciprocal(Scalar(bottom.terms[exponent] * top.coefficient_den, 1))
+    ratio = Scalar(num, 1) * reciprocal(Scalar(bottom.terms[exponent] * top.coefficient_den, 1))
     return ratio if top.equals(bottom.scaled(ratio)) else None
 
 

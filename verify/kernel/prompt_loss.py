@@ -4,13 +4,11 @@ from dataclasses import dataclass
 
 from attention import Query, read_tokens
 from finite_preimage import FinitePreimage
-from intervals import Interval, enclosed_exp, total
+from intervals import TOO_COARSE, Interval, enclosed_exp, enclosed_exps, total
 from limits import DEADLINE, MAX_PRECISION, OverLimits, demand
 from prompt_setting import PromptSetting, differences
 from rational import Matrix, Scalar, Vector, common_denominator, read_scalar, read_vector
 from reading import Field
-
-TOO_COARSE = "the precision is too low for the sizes of the context masses"
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Tokens:
         demand(setting.layer.prompt_length in (None, length), "the prompt is too short")
         scores = self.tokens @ q
         bits = _more_bits(Scalar(min(scores.num), scores.den) - reference, bits)
-        masses = enclosed_masses(scores, reference, bits)
+        masses = enclosed_exps(scores, reference, bits)
         return Measure(
             [mass.scaled(Scalar(count, 1)) for mass, count in zip(masses, self.counts, strict=True)],
             [setting.head.value(self.tokens.row(j)) for j in range(len(self.counts))],
@@ -95,7 +93,7 @@ def _more_bits(exponent: Scalar, bits: int) -> int:
 
 def _nearest(setting: PromptSetting, query: Query, preimage: FinitePreimage, q: Vector, measure: Measure) -> Interval:
     """|attention - a|^2 for the nearest a. Over masses m and values v attention - a is sum m (v - a) / sum m."""
-    own, bits = enclosed_masses(query.context @ q, measure.reference, measure.bits), measure.bits
+    own, bits = enclosed_exps(query.context @ q, measure.reference, measure.bits), measure.bits
     S = total(own + measure.masses, bits)
     demand(S.lo > 0, TOO_COARSE)
     losses = []
@@ -111,11 +109,6 @@ def _nearest(setting: PromptSetting, query: Query, preimage: FinitePreimage, q: 
         )
         losses.append(total((x.scaled(Scalar(1, den)).over(S).square() for x in sums), bits))
     return Interval(min(loss.lo for loss in losses), min(loss.hi for loss in losses), bits)
-
-
-def enclosed_masses(scores: Vector, reference: Scalar, bits: int) -> list[Interval]:
-    """e^{score - rho} for each score."""
-    return [enclosed_exp(Scalar(n, scores.den) - reference, bits) for n in scores.num]
 
 
 def read_prompt_loss(field: Field, d: int) -> PromptLoss:

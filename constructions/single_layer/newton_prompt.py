@@ -1,0 +1,213 @@
+"""Explicit memorizing prompts for several queries: Newton in floats, then balls, then Krawczyk's test proves an exact
+one nearby.
+
+The unknowns are entries of the prompt; for each group of queries with one logit vector the equations are ``C + Σ_j
+e^{q·p_j} (V p_j − a) = 0`` (d of them) and, where the group fixes its mass s, ``Σ_j e^{q·p_j} = s``. Source: THEORY
+section 3.2 (ours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import flint
+import numpy as np
+from flint import arb, arb_mat, fmpq
+from numpy.typing import NDArray
+from scipy.linalg import qr
+from scipy.optimize import least_squares
+
+from constructions.numbers.exponential import midpoint
+from constructions.numbers.rational import RationalMatrix
+from constructions.single_layer.several_queries import System
+
+Floats = NDArray[np.float64]
+PRECISION = 192
+CENTRE_BITS = 80
+RADIUS = fmpq(1, 2**60)
+
+
+@dataclass(frozen=True)
+class ProvedPrompt:
+    """A prompt within ``radius`` of ``tokens`` (d×m), entry by entry, meets every query exactly: Krawczyk's test
+    holds for the ``unknowns`` (entries of the prompt) with this preconditioner."""
+
+    tokens: RationalMatrix
+    radius: fmpq
+    unknowns: tuple[tuple[int, int], ...]
+    preconditioner: RationalMatrix
+    precision: int
+
+
+class PromptEquations:
+    """The equations of a system for prompts of one length, in floats and in balls, scaled by the context mass of each
+    group."""
+
+    def __init__(self, system: System, length: int) -> None:
+        self.system, self.length = system, length
+        problem = system.groups[0].combination.problem
+        self.d = len(problem.q)
+        self.V = problem.V
+        self.count = sum(self.d + (group.equation is not None) for group in system.groups)
+        with flint.ctx.workprec(PRECISION):
+            self.scale = [
+                fmpq((midpoint(group.combination.problem.views[0].mass.enclosure().log()) * 16).floor(), 16)
+                for group in system.groups
+            ]
+            self.C = [
+                [(x.enclosure() * arb(-rho).exp()) for x in group.combination.C[0]]
+                for group, rho in zip(system.groups, self.scale, strict=True)
+            ]
+            self.mass = [
+                None
+                if group.equation is None
+                else group.equation.gamma.enclosure() * arb(-rho).exp() / arb(group.equation.delta)
+                for group, rho in zip(system.groups, self.scale, strict=True)
+            ]
+        self.V_float = np.array([[float(x) for x in row] for row in self.V.rows()])
+        self.q_float = np.array([[float(x) for x in group.q] for group in system.groups])
+        self.a_float = np.array([[float(x) for x in group.combination.a[0]] for group in system.groups])
+        self.C_float = np.array([[float(x) for x in row] for row in self.C])
+
+    def residual(self, flat: Floats) -> Floats:
+        """All equations at a prompt, in floats."""
+        P = flat.reshape(self.d, self.length)
+        parts = []
+        for g, mass in enumerate(self.mass):
+            weights = np.exp(np.clip(self.q_float[g] @ P - float(self.scale[g]), -600, 60))
+            parts.append(self.C_float[g] + (self.V_float @ P - self.a_float[g][:, None]) @ weights)
+            if mass is not None:
+                parts.append(np.array([weights.sum() - float(mass)]))
+        return np.concatenate(parts)
+
+    def jacobian(self, flat: Floats) -> Floats:
+        """Derivatives by all entries of the prompt (row-major), in floats."""
+        P = flat.reshape(self.d, self.length)
+        rows = []
+        for g, mass in enumerate(self.mass):
+            weights = np.exp(np.clip(self.q_float[g] @ P - float(self.scale[g]), -600, 60))
+            values = self.V_float @ P - self.a_float[g][:, None]
+            block = np.einsum("cj,i,j->cij", values, self.q_float[g], weights) + np.einsum(
+                "ci,j->cij", self.V_float, weights
+            )
+            rows.append(block.reshape(self.d, -1))
+            if mass is not None:
+                rows.append(np.outer(self.q_float[g], weights).reshape(1, -1))
+        return np.concatenate(rows)
+
+    def enclosures(self, P: arb_mat, unknowns: Sequence[tuple[int, int]]) -> tuple[list[arb], arb_mat]:
+        """All equations, and their derivatives by the unknowns, over a box of prompts in balls."""
+        values = arb_mat(self.V.mat) * P
+        equations: list[arb] = []
+        derivatives: list[arb] = []
+        for g, mass in enumerate(self.mass):
+            q = [arb(x) for x in self.system.groups[g].q]
+            a = [arb(x) for x in self.system.groups[g].combination.a[0]]
+            weights = [
+                (sum((q[i] * P[i, j] for i in range(self.d)), arb(0)) - arb(self.scale[g])).exp()
+                for j in range(self.length)
+            ]
+            for c in range(self.d):
+                shifted = [values[c, j] - a[c] for j in range(self.length)]
+                equations.append(self.C[g][c] + sum((w * x for w, x in zip(weights, shifted, strict=True)), arb(0)))
+                derivatives += [weights[j] * (q[i] * shifted[j] + arb(self.V[c, i])) for i, j in unknowns]
+            if mass is not None:
+                equations.append(sum(weights, arb(0)) - mass)
+                derivatives += [weights[j] * q[i] for i, j in unknowns]
+        return equations, arb_mat(len(equations), len(unknowns), derivatives)
+
+
+def find_prompt(system: System, length: int, *, starts: int = 20, seed: int = 0) -> ProvedPrompt | None:
+    """A proved prompt of exactly ``length`` tokens, or None when no start led to one."""
+    equations = PromptEquations(system, length)
+    if system.groups[0].combination.problem.layer.width * length < equations.count:
+        return None
+    rng = np.random.default_rng(seed)
+    for k in range(starts):
+        start = rng.normal(size=equations.d * length) * (0.5, 1.0, 2.0, 4.0)[k % 4]
+        try:
+            run = least_squares(
+                equations.residual,
+                start,
+                jac=equations.jacobian,
+                method="trf",
+                xtol=1e-15,
+                ftol=1e-15,
+                gtol=1e-15,
+                max_nfev=400,
+            )
+        except (ValueError, np.linalg.LinAlgError):
+            continue
+        if not np.isfinite(run.x).all() or float(np.abs(run.fun).max()) > 1e-7 * (
+            1 + float(np.abs(equations.C_float).max())
+        ):
+            continue
+        proved = _prove(equations, run.x)
+        if proved is not None:
+            return proved
+    return None
+
+
+def _prove(equations: PromptEquations, flat: Floats) -> ProvedPrompt | None:
+    """Polish in balls, then Krawczyk's test on a well-conditioned choice of unknowns."""
+    jacobian = equations.jacobian(flat)
+    n, m = equations.count, equations.length
+    try:
+        pivots = qr(jacobian, mode="economic", pivoting=True)[2][:n]
+        inverse = np.linalg.inv(jacobian[:, pivots])
+    except (ValueError, np.linalg.LinAlgError):
+        return None
+    if not np.isfinite(inverse).all():
+        return None
+    unknowns = tuple((int(p) // m, int(p) % m) for p in pivots)
+    Y = RationalMatrix.of([[fmpq(round(float(x) * 2**40)) / fmpq(2) ** 40 for x in row] for row in inverse])
+    with flint.ctx.workprec(PRECISION):
+        centre = [[fmpq(round(float(x) * 2**60)) / fmpq(2) ** 60 for x in row] for row in flat.reshape(equations.d, m)]
+        for _ in range(8):  # Newton with a fixed inverse converges linearly and fast
+            value, _derivative = equations.enclosures(arb_mat([[arb(x) for x in row] for row in centre]), ())
+            step = Y.apply([midpoint(x) for x in value])
+            for (i, j), s in zip(unknowns, step, strict=True):
+                power = fmpq(2) ** CENTRE_BITS
+                centre[i][j] = fmpq(((centre[i][j] - s) * power).floor()) / power
+        tokens = RationalMatrix.of(centre)
+        return (
+            ProvedPrompt(tokens, RADIUS, unknowns, Y, PRECISION)
+            if krawczyk(equations, tokens, RADIUS, unknowns, Y)
+            else None
+        )
+
+
+def krawczyk(
+    equations: PromptEquations,
+    tokens: RationalMatrix,
+    radius: fmpq,
+    unknowns: Sequence[tuple[int, int]],
+    Y: RationalMatrix,
+) -> bool:
+    """Whether ``|Y F(x_0)| + |I − Y F'(box)| r < r`` in every component, in balls."""
+    n = equations.count
+    rows, width = tokens.shape
+    chosen = set(unknowns)
+    centre = arb_mat(tokens.mat)
+    box = arb_mat(
+        rows,
+        width,
+        [
+            arb(tokens[i, j], radius) if (i, j) in chosen else arb(tokens[i, j])
+            for i in range(rows)
+            for j in range(width)
+        ],
+    )
+    value, _ = equations.enclosures(centre, ())
+    _, derivative = equations.enclosures(box, unknowns)
+    preconditioner = arb_mat(Y.mat)
+    moved = preconditioner * arb_mat(n, 1, value)
+    rest = preconditioner * derivative
+    for i in range(n):
+        total = moved[i, 0].abs_upper()
+        for j in range(n):
+            total += abs(rest[i, j] - int(i == j)).abs_upper() * arb(radius)
+        if not total < arb(radius):
+            return False
+    return True

@@ -111,6 +111,7 @@ class CriterionSearch:
             self.exact_constants.append(constant)
             self.exact_decays.append(decay)
             self.constants[row], self.decays[row] = float(constant), float(decay)
+        self.reach = 200.0 + 8 * float(np.abs(self.constants).max())
 
     # -- a feasible point ---------------------------------------------------------------------------------------------
 
@@ -130,7 +131,10 @@ class CriterionSearch:
         base = np.array([0.0 if x is None else x for x in fixed])
         for k in range(starts):
             tau = base.copy()
-            tau[free] = rng.normal(size=len(free)) * (1 + k) + (2.0 * k if k % 3 == 0 else 0.0)
+            if k % 3 == 0:  # masses as large as the constants ask for
+                tau[free] = rng.uniform(0, self.reach / 4, size=len(free))
+            else:
+                tau[free] = rng.normal(size=len(free)) * (1 + k)
             if free:
                 tau = self._climb(tau, free)
             if not np.isfinite(tau).all() or self.values(tau).min() <= 0:
@@ -169,7 +173,7 @@ class CriterionSearch:
                 start,
                 jac=lambda x: unit,
                 constraints=[{"type": "ineq", "fun": gap, "jac": gap_slope}],  # type: ignore[call-overload]
-                bounds=[*[(-200.0, 200.0)] * len(free), (-np.inf, 1.0)],
+                bounds=[*[(-self.reach, self.reach)] * len(free), (-np.inf, 1.0)],
                 method="SLSQP",
                 options={"maxiter": 100},
             )

@@ -132,7 +132,8 @@ class Centre:
         t = low.union(high)
         h = t - self.t_0
         D_low, D_high = chart.distances(low), chart.distances(high)
-        w = [(1 / (x * x)).union(1 / (y * y)) for x, y in zip(D_low, D_high, strict=True)]
+        lows = [(1 / (y * y)).lower() for y in D_high]  # a ball from far above 0 to near 0 may round to below 0
+        w = [(1 / (x * x)).union(y) for x, y in zip(D_low, lows, strict=True)]
         factors = [2] * len(w) if chart.first else [2 * S for S in chart.S]
         falls = [r * (x**-3).union(y**-3) for r, x, y in zip(factors, D_low, D_high, strict=True)]  # −ω'
         total, fall = sum(w, arb(0)), sum(falls, arb(0))
@@ -142,8 +143,9 @@ class Centre:
         e_lengths, f_lengths = self._lengths
         off_f = sum((m * x for m, x in zip(moved, f_lengths, strict=True)), arb(0))
         off = sum((m * x for m, x in zip(moved, e_lengths, strict=True)), arb(0)) + h.abs_upper() * off_f  # ≥ |Ω x|
-        least = total.lower()
-        value = sum((v.lower() * x.lower() for v, x in zip(w, squares, strict=True)), arb(0)) - off * off / least
+        least = sum(lows, arb(0)).lower()
+        assert least > 0, f"the least total weight is {least}"
+        value = sum((v * x.lower() for v, x in zip(lows, squares, strict=True)), arb(0)) - off * off / least
 
         x = (off / least).abs_upper()
         around = sum((v * length(y) for v, y in zip(falls, squares, strict=True)), arb(0)) + off_f

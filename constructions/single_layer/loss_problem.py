@@ -369,8 +369,9 @@ class _Part:
 
 def _floor(ball: arb) -> arb:
     """The lower end of a sum of squares, which is at least 0."""
-    return _larger(ball.lower(), arb(0))
+    return _larger(arb(0), ball.lower())
 
 
 def _larger(x: arb, y: arb) -> arb:
-    return x if x > y else y
+    """The larger one; x when y is not a number."""
+    return y if y > x else x

@@ -27,7 +27,7 @@ from verify.search import adversary
 SLUG = "prompt-law"
 
 
-def _instance(model: Transformer, queries: Sequence[Query], length: int | None) -> dict[str, Any]:
+def single_layer_instance(model: Transformer, queries: Sequence[Query], length: int | None) -> dict[str, Any]:
     return {
         "layer": write.layer(model),
         "queries": [write.query(query) for query in queries],
@@ -35,7 +35,7 @@ def _instance(model: Transformer, queries: Sequence[Query], length: int | None) 
     }
 
 
-def _finite(found: Preimage) -> dict[str, Any]:
+def finite_preimage(found: Preimage) -> dict[str, Any]:
     """A preimage proof that also pins every piece of a tree to one point."""
     proof = preimage_proof(found)
     if found.factor is not None:
@@ -59,7 +59,7 @@ def loss_certificate(model: Transformer, bounds: LossBounds) -> Certificate:
     """The certificate of certified loss bounds."""
     problem = bounds.problem
     witness = {
-        "preimages": [_finite(found) for found in problem.preimages],
+        "preimages": [finite_preimage(found) for found in problem.preimages],
         "reference": write.scalar(problem.reference),
         "g": None if problem.g is None else write.vector(problem.g),
         "log_length": None if bounds.log_length is None else [write.scalar(x) for x in bounds.log_length],
@@ -78,7 +78,7 @@ def loss_certificate(model: Transformer, bounds: LossBounds) -> Certificate:
         "upper": {"value": write.scalar(bounds.upper), **_prompt(bounds.prompt)},
     }
     return Certificate(
-        SLUG, "loss-bounds", Evidence.ENCLOSED, _instance(model, problem.queries, bounds.length), witness
+        SLUG, "loss-bounds", Evidence.ENCLOSED, single_layer_instance(model, problem.queries, bounds.length), witness
     )
 
 
@@ -101,7 +101,7 @@ def memorizable_certificate(model: Transformer, problem: LossProblem, possible: 
         "g": None if problem.g is None else write.vector(problem.g),
         "equation": None if possible.equation is None else list(possible.equation.place),
     }
-    instance = _instance(model, problem.queries, possible.length)
+    instance = single_layer_instance(model, problem.queries, possible.length)
     return Certificate(SLUG, "memorizable", Evidence.EXACT, instance, witness)
 
 
@@ -110,11 +110,13 @@ def impossible_certificate(
 ) -> Certificate:
     """No prompt (of at most ``length`` tokens) memorizes: one reason for each combination of preimages."""
     witness = {
-        "preimages": [_finite(found) for found in problem.preimages],
+        "preimages": [finite_preimage(found) for found in problem.preimages],
         "g": None if problem.g is None else write.vector(problem.g),
         "combinations": [_reason(reason) for reason in reasons],
     }
-    return Certificate(SLUG, "no-prompt-memorizes", Evidence.EXACT, _instance(model, problem.queries, length), witness)
+    return Certificate(
+        SLUG, "no-prompt-memorizes", Evidence.EXACT, single_layer_instance(model, problem.queries, length), witness
+    )
 
 
 def _reason(reason: Impossible) -> dict[str, Any]:

@@ -216,7 +216,7 @@ def _guess_minimum(combination: OneCombination, length: int | None) -> tuple[flo
             best = (float(run.x), float(run.fun))
     good = values <= best[1] * (1 + 1e-10) + 1e-12
     if good.any():  # many masses may be as good: take the one that needs the shortest prompt, or the most moderate one
-        least = np.argmin(found.entropy[good]) if length is None else np.argmin(np.abs(grid[good]))
+        least = int(np.argmin(found.entropy[good] if length is None else np.abs(grid[good])))
         best = (float(grid[good][least]), best[1])
     return best
 
@@ -255,8 +255,9 @@ def _loss(problem: LossProblem, prompt: RationalPrompt | LawPoint) -> arb:
 
 
 def _short_above(x: fmpq) -> fmpq:
+    """A decimal a little above x: the kernel rounds in its own way."""
     power = fmpq(10) ** 24
-    return fmpq((x * power).ceil()) / power
+    return fmpq((x * power).ceil() + 1) / power
 
 
 def _integer_masses(combination: OneCombination, length: int | None, exact: bool) -> list[int]:
@@ -371,7 +372,7 @@ def _inner(
 ) -> list[fmpq] | None:
     """Bisection of [start, stop] until every part is proved."""
     breakpoints = [start]
-    todo = [(start, stop)]
+    todo = [(fmpq(0), stop), (start, fmpq(0))] if start < 0 < stop else [(start, stop)]  # where the charts meet
     narrow = fmpq(1) / fmpq(2) ** 60
     while todo:
         left, right = todo.pop()

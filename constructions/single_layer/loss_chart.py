@@ -134,7 +134,7 @@ class Centre:
         D_low, D_high = chart.distances(low), chart.distances(high)
         lows = [(1 / (y * y)).lower() for y in D_high]  # a ball from far above 0 to near 0 may round to below 0
         w = [(1 / (x * x)).union(y) for x, y in zip(D_low, lows, strict=True)]
-        factors = [2] * len(w) if chart.first else [2 * S for S in chart.S]
+        factors = [arb(2)] * len(w) if chart.first else [2 * S for S in chart.S]
         falls = [r * (x**-3).union(y**-3) for r, x, y in zip(factors, D_low, D_high, strict=True)]  # −ω'
         total, fall = sum(w, arb(0)), sum(falls, arb(0))
         products = [ef + h * ff for ef, ff in zip(self.ef, self.ff, strict=True)]

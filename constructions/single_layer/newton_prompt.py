@@ -31,13 +31,14 @@ RADIUS = fmpq(1, 2**60)
 @dataclass(frozen=True)
 class ProvedPrompt:
     """A prompt within ``radius`` of ``tokens`` (d×m), entry by entry, meets every query exactly: Krawczyk's test
-    holds for the ``unknowns`` (entries of the prompt) with this preconditioner."""
+    holds for the ``unknowns`` (entries of the prompt) with this preconditioner, the equations of group g divided by e^{references[g]}."""
 
     tokens: RationalMatrix
     radius: fmpq
     unknowns: tuple[tuple[int, int], ...]
     preconditioner: RationalMatrix
     precision: int
+    references: tuple[fmpq, ...]
 
 
 class PromptEquations:
@@ -172,7 +173,7 @@ def _prove(equations: PromptEquations, flat: Floats) -> ProvedPrompt | None:
                 centre[i][j] = fmpq(((centre[i][j] - s) * power).floor()) / power
         tokens = RationalMatrix.of(centre)
         return (
-            ProvedPrompt(tokens, RADIUS, unknowns, Y, PRECISION)
+            ProvedPrompt(tokens, RADIUS, unknowns, Y, PRECISION, tuple(equations.scale))
             if krawczyk(equations, tokens, RADIUS, unknowns, Y)
             else None
         )

@@ -176,7 +176,7 @@ class Curve:
         )
         size = share * value + (value * float(w @ (z**2).sum(axis=1))) ** 0.5
         if self.g is not None:
-            bound = beta * (abs(self.rho + sigma) + 1 + (self.log_length or 0)) + abs(z @ self.g).max()
+            bound = beta * (abs(self.rho + sigma) + 1 + (self.log_length or 0)) + abs((beta * self.a if sigma <= 0 else alpha * self.C) @ self.g).max()
             size += (value * w.sum() / float(self.g @ self.g)) ** 0.5 * bound
         return size
 

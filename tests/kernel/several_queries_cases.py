@@ -137,7 +137,7 @@ def prompt_of_mass() -> Json:
 
 def one_group() -> Json:
     """One logit vector in one dimension: the same as under prompt-law."""
-    return memorizable(Several([row([1])], [row([2])], [[row([1]), row(["1/2"])]], [[row([1])]]))
+    return memorizable(Several([row([1])], [row([2])], [[row([1]), row(["1/2"])]], [[row([3])]]))
 
 
 MAKERS: dict[str, Callable[[], Json]] = {

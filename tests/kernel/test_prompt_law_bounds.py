@@ -11,7 +11,7 @@ import limits
 import loss_bounds
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from kernel_certificates import changed
 from prompt_law_makers import (
@@ -36,7 +36,7 @@ def plain(length: int | None = 2) -> Problem:
     """Two queries, V = 1, g = q = (1, -1/2)."""
     q = row([1, "-1/2"])
     contexts = [[row([1, 0]), row(["1/2", 1])], [row([-1, 2]), row(["1/2", 1])]]
-    return Problem(q, contexts, [[row([3, 0])], [row([0, "3/2"])]], length, g=q, reference=Fraction(1, 2))
+    return Problem(q, contexts, [[row([-2, 1])], [row([1, -2])]], length, g=q, reference=Fraction(1, 2))
 
 
 def uncoupled() -> Problem:
@@ -196,7 +196,7 @@ def test_one_wide_part() -> None:
     assert sealed_verdict(few)[0] == "true"
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None, phases=[Phase.generate])
 @given(st.data())
 def test_no_prompt_goes_below(data: st.DataObject) -> None:
     """Random layers and queries: a bound close to the optimum of the curve is accepted, and prompts stay above it."""
@@ -219,10 +219,14 @@ def test_no_prompt_goes_below(data: st.DataObject) -> None:
     assert answer[0] == "true", answer
     rng = np.random.default_rng(7)
     for count in range(1, (N or 3) + 1):
-        for size in (1.0, 6.0):
-            start = rng.normal(size=(count, d)) * size
-            run = minimize(lambda p, c=count: float_loss(problem, p.reshape(c, d)), start.ravel(), method="Nelder-Mead")
-            assert run.fun >= float(lower) - 1e-12, (run.x, run.fun)
+        start = rng.normal(size=(count, d)) * 3
+        run = minimize(
+            lambda p, c=count: float_loss(problem, p.reshape(c, d)),
+            start.ravel(),
+            method="Nelder-Mead",
+            options={"maxiter": 400},
+        )
+        assert run.fun >= float(lower) - 1e-12, (run.x, run.fun)
 
 
 ANY = cover([-3])  # with the lower bound 0

@@ -208,8 +208,8 @@ def _guess_minimum(combination: OneCombination, length: int | None) -> tuple[flo
         if valley and max(values[i - 1], values[i + 1]) > values[i] + rounding:
             brackets.append((float(values[i]), float(grid[i - 1]), float(grid[i + 1])))
     for side in (found.above, found.below):
-        for i in np.flatnonzero(np.diff(side > 0)):
-            brackets.append((-1.0, float(grid[i]), float(grid[i + 1])))
+        for crossing in np.flatnonzero(np.diff(side > 0)):
+            brackets.append((-1.0, float(grid[crossing]), float(grid[crossing + 1])))
     for _, low, high in sorted(brackets)[:24]:
         run = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-13})
         if run.fun < best[1]:

@@ -15,6 +15,7 @@ from constructions.data import Dataset, Query
 from constructions.numbers.exponential import ExpMatrix
 from constructions.numbers.matrix import FieldError, Matrix
 from constructions.numbers.rational import RationalMatrix, column_vector
+from constructions.single_layer.decide_several import SeveralAnswer, SeveralQueries, answer_several
 from constructions.single_layer.loss_problem import LossProblem, NoLossProblemError
 from constructions.single_layer.one_query import OneQueryDecision, decide_one_query, infimum_is_zero
 from constructions.single_layer.preimage import Preimage, preimage
@@ -38,16 +39,18 @@ class Decision:
     reason: str
     proof: Unmemorizable | None = None
     one_query: OneQueryDecision | None = None
+    several: SeveralAnswer | None = None
     infimum: str | None = None
     minimal_prompt_length: int | None = None
     without_prompt: bool | None = None
 
 
-def decide(model: Transformer, data: Dataset, prompt_length: int | None = None) -> Decision:
+def decide(model: Transformer, data: Dataset, prompt_length: int | None = None, *, explicit: bool = False) -> Decision:
     """Whether some prompt (of at most ``prompt_length`` tokens; of any length when None) meets every target of
     ``data``.
 
-    Raises ValueError when model and data do not fit each other.
+    ``explicit`` asks for an explicit prompt also where finding one takes a search. Raises ValueError when model and
+    data do not fit each other.
 
     >>> from constructions.data import Example
     >>> from constructions.transformer import Attention, FeedForward, Head, Layer
@@ -110,12 +113,57 @@ def decide(model: Transformer, data: Dataset, prompt_length: int | None = None) 
         reason = f"the {len(queries)} queries share one logit vector, and the prompt law is met with {needed} tokens"
         shortest = None if solved[0].undecided else needed
         return Decision(
-            Memorization.MEMORIZABLE, "one-query", reason, None, solved[0], "zero", shortest, without_prompt
+            Memorization.MEMORIZABLE,
+            "one-query",
+            reason,
+            one_query=solved[0],
+            infimum="zero",
+            minimal_prompt_length=shortest,
+            without_prompt=without_prompt,
         )
     if len(solved) > 1:
-        return undecided(f"the queries have {len(solved)} different logit vectors, and each group alone can be met")
+        return _several(queries, groups, prompt_length, explicit, infimum, without_prompt)
     boundary = next((group.undecided for group in solved if group.undecided), None)
     return undecided(boundary or why_not or _explain(queries, reasons))
+
+
+def _several(
+    queries: list[Query],
+    groups: list[LossProblem],
+    prompt_length: int | None,
+    explicit: bool,
+    infimum: str | None,
+    without_prompt: bool | None,
+) -> Decision:
+    """Several logit vectors, each group of queries solvable by itself."""
+    try:
+        answer = answer_several(SeveralQueries.of(queries, groups), prompt_length, explicit=explicit)
+    except Undecided as limit:
+        return Decision(Memorization.UNDECIDED, None, str(limit), without_prompt=without_prompt)
+    how = f"{len(groups)} different logit vectors"
+    if answer.against is not None:
+        return Decision(
+            Memorization.UNMEMORIZABLE,
+            "several-queries",
+            f"{how}: the entropies and divergences that every allowed prompt has cannot all be non-negative",
+            several=answer,
+            infimum=infimum,
+            without_prompt=without_prompt,
+        )
+    reason = f"{how}: entropies and divergences can all be positive, so some prompt has them"
+    if answer.too_short is not None:
+        reason += f"; it needs more than {answer.too_short.length} tokens"
+    if answer.proved is not None:
+        reason += f"; one of {answer.proved.tokens.shape[1]} tokens is proved"
+    return Decision(
+        Memorization.MEMORIZABLE,
+        "several-queries",
+        reason,
+        several=answer,
+        infimum="zero",
+        minimal_prompt_length=answer.minimal_length,
+        without_prompt=without_prompt,
+    )
 
 
 def _loss_problems(
@@ -180,11 +228,10 @@ def _one_query_against(
         Memorization.UNMEMORIZABLE,
         "one-query",
         reason,
-        None,
-        group,
-        infimum,
-        shortest if alone else None,
-        without_prompt,
+        one_query=group,
+        infimum=infimum,
+        minimal_prompt_length=shortest if alone else None,
+        without_prompt=without_prompt,
     )
 
 
@@ -197,7 +244,12 @@ def _unmemorizable(proof: Unmemorizable, without_prompt: bool | None, infimum: s
         "closeness": "the two equations leave no positive mass for the prompt",
     }[proof.argument]
     return Decision(
-        Memorization.UNMEMORIZABLE, proof.argument, f"{where}: {how}", proof, None, infimum, None, without_prompt
+        Memorization.UNMEMORIZABLE,
+        proof.argument,
+        f"{where}: {how}",
+        proof,
+        infimum=infimum,
+        without_prompt=without_prompt,
     )
 
 

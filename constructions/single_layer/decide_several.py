@@ -1,4 +1,5 @@
-"""Deciding data with several logit vectors: every combination of preimages gets a point, a tree, or a group that cannot be met.
+"""Deciding data with several logit vectors: every combination of preimages gets a point, a tree, or a group that
+cannot be met.
 
 Source: THEORY section 3.2 (ours).
 """
@@ -115,7 +116,8 @@ class SeveralQueries:
 
 @dataclass(frozen=True)
 class CriterionDecision:
-    """``possible``: a system with a strictly feasible point; otherwise ``against`` has an argument for every combination."""
+    """``possible``: a system with a strictly feasible point; otherwise ``against`` has an argument for every
+    combination."""
 
     data: SeveralQueries
     length: int | None
@@ -154,7 +156,8 @@ def _decide_system(system: System, seed: int) -> FeasiblePoint | CriterionTree:
     found = search.refute()
     if isinstance(found, FeasiblePoint) and not system.independent:
         raise Undecided(
-            "the logit vectors are linearly dependent: the inequalities have a solution, which is necessary, not sufficient"
+            "the logit vectors are linearly dependent: the inequalities have a solution, "
+            "which is necessary, not sufficient"
         )
     return found
 
@@ -211,6 +214,53 @@ def shortest_found(system: System, at_least: int, *, limit: int = 64, seed: int 
         if proved is not None:
             return proved
     return None
+
+
+@dataclass(frozen=True)
+class SeveralAnswer:
+    """What is known of a dataset with several logit vectors: ``against`` (no prompt, of at most the asked length if
+    one was asked), or ``possible`` (some prompt of some length), ``proved`` (this prompt), and ``too_short`` (no
+    prompt of at most ``too_short.length`` tokens; None: not even one token is excluded)."""
+
+    data: SeveralQueries
+    against: CriterionDecision | None = None
+    possible: tuple[System, FeasiblePoint] | None = None
+    proved: ProvedPrompt | None = None
+    too_short: CriterionDecision | None = None
+
+    @property
+    def minimal_length(self) -> int | None:
+        """The least number of tokens, where the bound meets the prompt."""
+        more_than = 0 if self.too_short is None or self.too_short.length is None else self.too_short.length
+        found = None if self.proved is None else self.proved.tokens.shape[1]
+        return found if found == more_than + 1 else None
+
+
+def answer_several(
+    data: SeveralQueries, length: int | None = None, *, explicit: bool = False, max_tokens: int = 64, seed: int = 0
+) -> SeveralAnswer:
+    """Decide for any length, or for at most ``length`` tokens (where memorizable needs an explicit prompt).
+    ``explicit`` asks for a proved prompt of at most ``max_tokens`` tokens. Raises Undecided."""
+    decision = decide_several(data, seed=seed)
+    if decision.possible is None:
+        return SeveralAnswer(data, against=decision)
+    bound = length_bound(data)[1]
+    more_than = 0 if bound is None or bound.length is None else bound.length
+    if length is not None:
+        against = bound if length <= more_than else refute_length(data, length)
+        if against is not None:
+            if against.length != length:
+                against = refute_length(data, length)
+            return SeveralAnswer(data, against=against, too_short=bound)
+    proved = None
+    if explicit or length is not None:
+        limit = max_tokens if length is None else min(length, max_tokens)
+        proved = shortest_found(decision.possible[0], more_than + 1, limit=limit, seed=seed)
+        if proved is None and length is not None:
+            raise Undecided(
+                f"some prompt memorizes, with more than {more_than} tokens; whether {length} are enough is not decided"
+            )
+    return SeveralAnswer(data, None, decision.possible, proved, bound)
 
 
 def log_bracket(length: int) -> tuple[fmpq, fmpq]:

@@ -54,6 +54,7 @@ def _at_this_precision(problem: LossProblem, possible: Possible) -> ClusteredPro
     C = [x.enclosure() for x in combination.C[0]]
     a = [arb(x) for x in combination.a[0]]
     source = [arb(x) for x in possible.sources[0]]
+    tight = combination.needs_equal_tokens(possible)
 
     def mean_at(mass: arb) -> list[arb]:
         """p̄ with V p̄ = a − C/s: the source of a, minus that of C over s."""
@@ -67,17 +68,14 @@ def _at_this_precision(problem: LossProblem, possible: Possible) -> ClusteredPro
     elif problem.g is None:
         mass = problem.views[0].mass.enclosure()
     else:
-        mass = _free_mass(list(problem.g), a, C, length)
+        mass = _free_mass(list(problem.g), a, C, length, tight)
     mean = mean_at(mass)
     log_mass = mass.log()
     if problem.g is None:
         kernel = next(k for k in problem.V.nullspace() if dot(list(problem.q), k) != 0)
         step = (log_mass - _at(problem.q, mean)) / arb(dot(list(problem.q), kernel))
         return realize_uniform(problem.q, [m + step * arb(k) for m, k in zip(mean, kernel, strict=True)], log_mass, 1)
-    if length == 1:
-        return realize_uniform(problem.q, mean, log_mass, 1)
-    entropy = log_mass - _at(problem.q, mean)
-    if (entropy - arb(length).log()).contains(0):  # e^H is the integer itself, or too close to tell
+    if length == 1 or tight:
         return realize_uniform(problem.q, mean, log_mass, length)
     return realize(problem.q, mean, log_mass, length)
 
@@ -96,7 +94,7 @@ def _source(problem: LossProblem, combination: Combination) -> list[arb]:
     ]
 
 
-def _free_mass(g: Sequence[fmpq], a: Sequence[arb], C: Sequence[arb], length: int) -> arb:
+def _free_mass(g: Sequence[fmpq], a: Sequence[arb], C: Sequence[arb], length: int, tight: bool) -> arb:
     """A mass with 0 ≤ H ≤ log length, where every mass solves the equations: H(s) = log s − g·a + (g·C)/s."""
     at_a, at_C = _at(g, a), _at(g, C)
 
@@ -104,7 +102,7 @@ def _free_mass(g: Sequence[fmpq], a: Sequence[arb], C: Sequence[arb], length: in
         return mass.log() - at_a + at_C / mass
 
     least = at_C if decided_sign(at_C) > 0 else arb(0)  # H decreases up to s = g·C and increases from there
-    if length > 1:
+    if length > 1 or tight:
         return least  # H is least there, and above 0 since one token is not enough
     return _root(entropy, midpoint(least))
 

@@ -7,8 +7,8 @@ In the first chart ``t = e^σ``, in the second ``t = e^{−σ}``; there the loss
     second chart:  v = u,     D = t S + 1,   y = a − t C        (both: D = p + t r, y = b + t z)
 
 Intervals enter scalars only. At one point t_0, with weights ω⁰ = ω(t_0), let v_0 and z_0 be the means of the y_k(t_0)
-and of the z_k, and ``e_k = y_k(t_0) − v_0``, ``f_k = z_k − z_0``, ``h = t − t_0``, so that Σ ω⁰ e = Σ ω⁰ f = 0. The best v
-is ``v_0 + h z_0 + x`` with ``Ω x = Σ (ω_k − ω⁰_k)(e_k + h f_k)``, which is small, and
+and of the z_k, and ``e_k = y_k(t_0) − v_0``, ``f_k = z_k − z_0``, ``h = t − t_0``, so that Σ ω⁰ e = Σ ω⁰ f = 0. The
+best v is ``v_0 + h z_0 + x`` with ``Ω x = Σ (ω_k − ω⁰_k)(e_k + h f_k)``, which is small, and
 
     loss      = Σ ω_k |e_k + h f_k|² − Ω |x|²
     d loss/dt = Σ ω'_k |e_k + h f_k − x|² + 2 ω_k (e_k + h f_k − x)·f_k,   ω' = −2 r/D³

@@ -126,8 +126,8 @@ class LossProblem:
         return product(*[range(len(points)) for points in self.shifted])
 
     def attention_only(self, choice: Sequence[int] | None = None) -> tuple[Transformer, Dataset]:
-        """The same problem as a layer without MLP whose targets are the chosen preimages (the first ones by default): its
-        output loss is the loss of this problem. For searches in floats."""
+        """The same problem as a layer without MLP whose targets are the chosen preimages (the first ones by default):
+        its output loss is the loss of this problem. For searches in floats."""
         examples = []
         for k, (query, found) in enumerate(zip(self.queries, self.preimages, strict=True)):
             point = found.pieces[0 if choice is None else choice[k]].point
@@ -256,8 +256,8 @@ class OneCombination:
     # -- balls: bounds on parts of the axis -----------------------------------------------------------------------
 
     def inner_part(self, left: fmpq, right: fmpq, log_length: arb | None) -> tuple[arb, arb]:
-        """Lower bounds (as exact balls) of the loss for σ in [left, right], the better of plain and mean value form, and
-        in the middle alone."""
+        """Lower bounds (as exact balls) of the loss for σ in [left, right], the better of plain and mean value form,
+        and in the middle alone."""
         part = self._part(left, right)
         plain, slope = self._with_slab(part.whole, log_length)
         centre = self._with_slab(part.centre, log_length)[0]

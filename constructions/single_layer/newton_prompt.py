@@ -31,7 +31,8 @@ RADIUS = fmpq(1, 2**60)
 @dataclass(frozen=True)
 class ProvedPrompt:
     """A prompt within ``radius`` of ``tokens`` (d×m), entry by entry, meets every query exactly: Krawczyk's test
-    holds for the ``unknowns`` (entries of the prompt) with this preconditioner, the equations of group g divided by e^{references[g]}."""
+    holds for the ``unknowns`` (entries of the prompt) with this preconditioner, the equations of group g divided by
+    e^{references[g]}."""
 
     tokens: RationalMatrix
     radius: fmpq

@@ -1,4 +1,4 @@
-"""The figure of docs/what-a-prompt-can-do.md: exact curve, certified band, gradient descent. Run from the repository root."""
+"""The figure of docs/what-a-prompt-can-do.md: exact curve, certified band, gradient descent."""
 
 from pathlib import Path
 

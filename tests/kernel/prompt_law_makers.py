@@ -176,7 +176,10 @@ class Curve:
         )
         size = share * value + (value * float(w @ (z**2).sum(axis=1))) ** 0.5
         if self.g is not None:
-            bound = beta * (abs(self.rho + sigma) + 1 + (self.log_length or 0)) + abs((beta * self.a if sigma <= 0 else alpha * self.C) @ self.g).max()
+            bound = (
+                beta * (abs(self.rho + sigma) + 1 + (self.log_length or 0))
+                + abs((beta * self.a if sigma <= 0 else alpha * self.C) @ self.g).max()
+            )
             size += (value * w.sum() / float(self.g @ self.g)) ** 0.5 * bound
         return size
 
@@ -277,7 +280,7 @@ def no_prompt(problem: Problem, *arguments: Json, g: Json = None) -> Json:
     witness = {
         "preimages": problem.preimages(),
         "g": None if g is None else make.vector(g),
-        "combinations": list(arguments),
+        "combinations": [dict(argument) for argument in arguments],
     }
     return decision("no-prompt-memorizes", problem, witness)
 

@@ -435,7 +435,7 @@ def test_factors() -> None:
     """Point proofs with an MLP: each query's factor is checked, once if it is repeated."""
     problem = plain(1)
     problem.mlp = make.mlp(2, W_1=[["1/2", 0]], W_2=[["1/2"], [0]], b_1=[0])
-    problem.targets = [row(["15/4", 0]), row([0, "3/2"])]
+    problem.targets = [row([-2, 1]), row(["5/4", -2])]
     problem.proofs = [make.point(points[0], [["1/2"]]) for points in problem.points]
     value = bounds(problem, 0, [ANY])
     assert sealed_verdict(value)[0] == "true"

@@ -189,7 +189,7 @@ def test_wrong_leaf_multipliers() -> None:
     """Multipliers changed one by one: those that are still accepted give a bound that is at least the exact maximum on
     the piece (a weaker bound that still separates), the others are refused."""
     refused = accepted = 0
-    for pair, document in documents("folded")[:8]:
+    for pair, document in documents("folded")[:5]:
         for i, line in enumerate(pair.proof.pairs):
             for j, separation in enumerate(line):
                 pieces = (pair.proof.preimages[0].pieces[i], pair.proof.preimages[1].pieces[j])
@@ -214,8 +214,8 @@ def test_wrong_leaf_multipliers() -> None:
                 edited = copy.deepcopy(document)
                 edited["witness"]["pairs"][i][j]["multipliers"][0] = None
                 assert judged(text(edited))[0] == "not a certificate"
-    assert refused >= 100
-    assert accepted >= 20
+    assert refused >= 60
+    assert accepted >= 10
 
 
 def tree_leaves(node: Json) -> list[Json]:

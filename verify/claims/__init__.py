@@ -1,6 +1,13 @@
 """The claims: one file for each, found here by slug."""
 
-from verify.claims import attention_split, direction_lemma, mlp_injectivity, prompt_law, unmemorizable_pair
+from verify.claims import (
+    attention_split,
+    direction_lemma,
+    mlp_injectivity,
+    prompt_law,
+    several_queries,
+    unmemorizable_pair,
+)
 from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
 
 REGISTRY: dict[str, Claim] = {
@@ -11,6 +18,7 @@ REGISTRY: dict[str, Claim] = {
         mlp_injectivity.CLAIM,
         unmemorizable_pair.CLAIM,
         prompt_law.CLAIM,
+        several_queries.CLAIM,
     )
 }
 

@@ -295,7 +295,8 @@ CLAIM = Claim(
     slug=SLUG,
     title="Prompt law, one query",
     statement=(
-        "A prompt acts on a query through (p̄, S) alone, and prompts of m tokens reach exactly log S = q·p̄ + H with H = 0 (m = 1) "
+        "A prompt acts on a query through (p̄, S) alone, and prompts of m tokens reach exactly log S = q·p̄ + H "
+        "with H = 0 (m = 1) "
         "or 0 < H ≤ log m; so the least loss at a query is a problem in one variable."
     ),
     source="THEORY section 3.1 (ours)",

@@ -223,7 +223,8 @@ CLAIM = Claim(
     slug=SLUG,
     title="Several queries",
     statement=(
-        "For linearly independent logit vectors a prompt exists with given masses and means iff all entropies H_i and divergences "
+        "For linearly independent logit vectors a prompt exists with given masses and means iff all entropies H_i "
+        "and divergences "
         "D_ik are positive (boundary apart); so memorization is decided by n² inequalities in n masses."
     ),
     source="THEORY section 3.2 (ours)",

@@ -7,14 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from constructions.files import InputError, prompt_json, read_data, read_model, write_json
+from constructions.files import InputError, PromptBox, prompt_json, read_data, read_model, write_json
 from constructions.single_layer.decide import Decision, decide
+from constructions.single_layer.decide_several import SeveralAnswer
 from constructions.single_layer.explicit_prompt import explicit_prompt, prompt_box
 from constructions.single_layer.one_query import decide_one_query
 from constructions.transformer import Transformer
 from constructions.verdict import Memorization, Undecided
 from verify.certificate import Certificate
-from verify.claims import prompt_law, unmemorizable_pair
+from verify.claims import prompt_law, several_queries, unmemorizable_pair
 from verify.commands.answer import Answer, Exit, add_common, certificate_path, positive_int
 from verify.kernel_process import DisagreementError, accepted
 
@@ -40,7 +41,7 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> Answer:
     model, data = read_model(args.model), read_data(args.data)
     try:
-        decision = decide(model, data, args.prompt_length)
+        decision = decide(model, data, args.prompt_length, explicit=args.prompt is not None)
     except Undecided as limit:  # a sign past the precision cap
         decision = Decision(Memorization.UNDECIDED, None, str(limit))
     except ValueError as error:
@@ -66,6 +67,8 @@ def _certificates(model: Transformer, decision: Decision, length: int | None) ->
     """The certificates of a decision, the one of the verdict first, with the ending of their file names."""
     if decision.proof is not None:
         return [("", unmemorizable_pair.certificate(model, decision.proof))]
+    if decision.several is not None:
+        return _several_certificates(model, decision.several)
     group = decision.one_query
     if group is None:
         return []
@@ -78,6 +81,21 @@ def _certificates(model: Transformer, decision: Decision, length: int | None) ->
         if against.possible is not None or against.undecided is not None:
             raise DisagreementError(f"{fewer} tokens were said to be too few, and now are not")
         found.append(("-shorter", prompt_law.impossible_certificate(model, group.problem, fewer, against.impossible)))
+    return found
+
+
+def _several_certificates(model: Transformer, answer: SeveralAnswer) -> list[tuple[str, Certificate]]:
+    """Several logit vectors: the refutation, or the point (and prompt), and the length that is too short."""
+    if answer.against is not None:
+        return [("", several_queries.impossible_certificate(model, answer.against))]
+    assert answer.possible is not None
+    system, point = answer.possible
+    found = [("", several_queries.point_certificate(model, answer.data, system, point))]
+    if answer.proved is not None:
+        proof = several_queries.prompt_certificate(model, answer.data, system, answer.proved)
+        found = [("", proof), ("-point", found[0][1])]
+    if answer.too_short is not None:
+        found.append(("-shorter", several_queries.impossible_certificate(model, answer.too_short)))
     return found
 
 
@@ -107,7 +125,14 @@ def _write_prompt(path: Path | None, decision: Decision) -> str | None:
     """Write the memorizing prompt, if asked for and there is one; what was written, in words."""
     if path is None:
         return None
+    if decision.several is not None and decision.several.proved is not None:
+        proved = decision.several.proved
+        write_json(path, prompt_json(PromptBox(proved.tokens, proved.radius)))
+        return f"{path} ({proved.tokens.shape[1]} tokens; an exact prompt lies within {float(proved.radius):.3g} of it)"
     group = decision.one_query
+    if decision.several is not None and decision.verdict is Memorization.MEMORIZABLE:
+        print(f"no prompt written to {path}: no explicit one of at most 64 tokens was found", file=sys.stderr)
+        return None
     if group is None or group.possible is None:
         print(f"no prompt written to {path}: the data are {decision.verdict.value}", file=sys.stderr)
         return None

@@ -201,16 +201,15 @@ def _guess_minimum(combination: OneCombination, length: int | None) -> tuple[flo
     def loss(sigma: float) -> float:
         return float(combination.guess(np.array([sigma]), log_length).loss[0])
 
-    brackets = []
-    rounding = 1e-13 * float(values.max())
+    valleys, crossings = [], []
     for i in range(1, len(grid) - 1):
         valley = values[i] <= values[i - 1] and values[i] <= values[i + 1]
-        if valley and max(values[i - 1], values[i + 1]) > values[i] + rounding:
-            brackets.append((float(values[i]), float(grid[i - 1]), float(grid[i + 1])))
+        if valley and max(values[i - 1], values[i + 1]) > values[i] * (1 + 1e-12):
+            valleys.append((float(values[i]), float(grid[i - 1]), float(grid[i + 1])))
     for side in (found.above, found.below):
-        for crossing in np.flatnonzero(np.diff(side > 0)):
-            brackets.append((-1.0, float(grid[crossing]), float(grid[crossing + 1])))
-    for _, low, high in sorted(brackets)[:24]:
+        for k in np.flatnonzero(np.diff(side > 0)):
+            crossings.append((float(min(values[k], values[k + 1])), float(grid[k]), float(grid[k + 1])))
+    for _, low, high in sorted(valleys)[:12] + sorted(crossings)[:12]:
         run = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-13})
         if run.fun < best[1]:
             best = (float(run.x), float(run.fun))

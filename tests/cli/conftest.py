@@ -153,8 +153,9 @@ class Inputs:
         return self.model(layers=[fold]), self.data({"X": [[1, 0], [0, 1]], "y": [1, 0]})
 
     def undecided(self) -> tuple[Path, Path]:
-        """No two queries with one logit vector."""
-        return self.model(), self.data({"X": [[1, 0], [0, 1]], "y": [1, 1]}, {"X": [[1, 2], [0, 1]], "y": [1, 0]})
+        """Two heads, and no two queries with one logit vector at either."""
+        layers = [{"heads": [plain_head(2), plain_head(2)]}]
+        return self.model(layers=layers), self.data({"X": [[1, 0], [0, 1]], "y": [1, 1]}, {"X": [[1, 2], [0, 1]], "y": [1, 0]})
 
 
 @pytest.fixture

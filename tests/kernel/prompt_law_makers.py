@@ -183,9 +183,9 @@ class Curve:
             size += (value * w.sum() / float(self.g @ self.g)) ** 0.5 * bound
         return size
 
-    def minimum(self, left: float = -25.0, right: float = 25.0) -> tuple[float, float]:
+    def minimum(self, left: float = -25.0, right: float = 25.0, steps: int = 1500) -> tuple[float, float]:
         """(sigma, value) of the least value."""
-        grid = np.linspace(left, right, 4001)
+        grid = np.linspace(left, right, steps)
         values = [self(x) for x in grid]
         k = int(np.argmin(values))
         low, high = grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)]
@@ -195,8 +195,8 @@ class Curve:
         best = min((self(x), x) for x in (low, high, (low + high) / 2))
         return best[1], best[0]
 
-    def cover(self, lower: float, left: float, right: float) -> list[Fraction]:
-        """Breakpoints from left to right."""
+    def cover(self, lower: float, left: float, right: float, care: float = 4.0) -> list[Fraction]:
+        """Breakpoints from left to right; `care` is how much more than its size a slope may be overestimated."""
         result, todo = [left], [(left, right)]
         while todo:
             begin, end = todo.pop()
@@ -205,7 +205,7 @@ class Curve:
             values = [self(x) for x in samples]
             steep = max(abs(y - x) for x, y in pairwise(values)) / width * 8
             scale = max(self.scale(x) for x in samples[::2])
-            if width < 4 and values[4] - (1.1 * steep + 4 * width * scale) * width / 2 >= lower:
+            if width < 4 and values[4] - (1.1 * steep + care * width * scale) * width / 2 >= lower:
                 result.append(end)
             else:
                 assert width > 1e-7, (begin, end, values, lower)
@@ -266,9 +266,9 @@ def best_lower(problem: Problem, gap: float = 1e-4) -> tuple[Fraction, float]:
 
 
 def curve_certificate(
-    problem: Problem, lower: Fraction, left: float = -20.0, right: float = 20.0, **others: Json
+    problem: Problem, lower: Fraction, left: float = -20.0, right: float = 20.0, care: float = 4.0, **others: Json
 ) -> Json:
-    covers = [cover(problem.curve(choice).cover(float(lower), left, right)) for choice in problem.choices()]
+    covers = [cover(problem.curve(choice).cover(float(lower), left, right, care)) for choice in problem.choices()]
     return bounds(problem, lower, covers, **others)
 
 

@@ -215,7 +215,10 @@ def test_no_prompt_goes_below(data: st.DataObject) -> None:
     lower, least = best_lower(problem, 1e-3)
     if not 1e-2 < least < 50 or abs(problem.curve((0,) * n).minimum()[0]) > 12:
         return
-    answer = sealed_verdict(curve_certificate(problem, lower, -26.0, 26.0))
+    for care in (4.0, 40.0):  # floats guess how fine a cover must be
+        answer = sealed_verdict(curve_certificate(problem, lower, -26.0, 26.0, care))
+        if answer[0] == "true":
+            break
     assert answer[0] == "true", answer
     rng = np.random.default_rng(7)
     for count in range(1, (N or 3) + 1):

@@ -402,6 +402,16 @@ def test_undecided_boundary(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sealed_verdict(value)[0] == "over limits"
 
 
+@pytest.mark.parametrize(("up", "expected"), [(0, -1), (1, 1)])
+def test_close_to_the_boundary(up: int, expected: int) -> None:
+    """s near e and x = e/s: s e^{-x} differs from 1 by 2^-100 only, which takes more than the first precision."""
+    with mpmath.workprec(300):
+        s = Fraction(int(mpmath.floor(mpmath.e * 2**100)) + up, 2**100)
+    equation = Equation(Scalar(1, 1), exp_sum({Fraction(0): s}))
+    wishes = Wishes((Wish(Vector((0,), 1), (exp_sum({Fraction(1): Fraction(-1)}),)),), None, None)
+    assert wishes.tokens_against(equation, 0, 1, Vector((1,), 1)) == expected
+
+
 def test_mass_close_to_zero() -> None:
     """s = e^{2^-90} - 1 is not told from 0 at first, and x = 1/s is then too large to be compared: over limits."""
     tiny = Fraction(1, 2**90)

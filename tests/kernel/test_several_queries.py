@@ -35,6 +35,13 @@ def test_true(name: str, judge: Callable[[bytes], tuple[str, str]]) -> None:
     assert oracle.holds(true(name))
 
 
+def test_an_equation_either_way_round() -> None:
+    """delta and gamma change their signs together."""
+    for name, path in (("point, fixed mass", (*W, "equations", 0)), ("tree, fixed mass", (*TREE, "equations", 0))):
+        for place in ([0, 2, 0], [2, 0, 0]):
+            assert sealed_verdict(edited(name, (path, place)))[0] == "true"
+
+
 def edited(name: str, *edits: tuple[tuple[Any, ...], Json]) -> Json:
     value = true(name)
     for path, new in edits:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import flint
 from flint import arb, arb_mat, fmpq
 
 from constructions.data import Dataset, Example
 from constructions.numbers.balls import BallMatrix
+from constructions.numbers.exponential import midpoint
 from constructions.numbers.rational import RationalMatrix, column_vector, dot
 from constructions.single_layer.loss_problem import LossProblem
 from constructions.single_layer.preimage import preimage
@@ -132,9 +132,7 @@ def attention_outputs(instance: Instance, P: RationalMatrix | BallMatrix) -> lis
         prompt = BallMatrix.embed(P)
         rows, m_p = prompt.shape
         m = X.shape[1]
-        both = arb_mat(
-            [[prompt[i, j] for j in range(m_p)] + [X[i, j] for j in range(m)] for i in range(rows)]
-        )
+        both = arb_mat([[prompt[i, j] for j in range(m_p)] + [X[i, j] for j in range(m)] for i in range(rows)])
         outputs.append(attention(BallMatrix.embed(column_vector(query.token)), BallMatrix(both)).column(0))  # type: ignore[attr-defined]
     return outputs
 
@@ -152,6 +150,12 @@ def model_loss(instance: Instance, P: RationalMatrix | BallMatrix, precision: in
         return total
 
 
+def top(ball: arb) -> fmpq:
+    """The upper end of a ball, exactly: what is compared with rational bounds."""
+    assert ball.is_finite()
+    return midpoint(ball) + midpoint(ball.rad())
+
+
 def exact_prompt(values: object) -> RationalMatrix:
     """A float prompt (d×m) as the rationals that the floats are."""
     return RationalMatrix.of([[fmpq(*float(x).as_integer_ratio()) for x in row] for row in values])  # type: ignore[attr-defined]
@@ -162,10 +166,6 @@ def random_prompts(instance: Instance, seed: int, lengths: Sequence[int]) -> lis
     rng = random.Random(f"prompts/{seed}")
     d = instance.model.width
     return [random_matrix(rng, d, m, size=8, denominator=rng.choice([1, 4, 32])) for m in lengths]
-
-
-def non_increasing(values: Sequence[fmpq]) -> bool:
-    return all(x >= y for x, y in pairwise(values))
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ def test_wrong_leaf_multipliers() -> None:
     """Multipliers changed one by one: those that are still accepted give a bound that is at least the exact maximum on
     the piece (a weaker bound that still separates), the others are refused."""
     refused = accepted = 0
-    for pair, document in documents("folded")[:5]:
+    for pair, document in documents("folded")[:3]:
         for i, line in enumerate(pair.proof.pairs):
             for j, separation in enumerate(line):
                 pieces = (pair.proof.preimages[0].pieces[i], pair.proof.preimages[1].pieces[j])
@@ -214,7 +214,7 @@ def test_wrong_leaf_multipliers() -> None:
                 edited = copy.deepcopy(document)
                 edited["witness"]["pairs"][i][j]["multipliers"][0] = None
                 assert judged(text(edited))[0] == "not a certificate"
-    assert refused >= 60
+    assert refused >= 40
     assert accepted >= 10
 
 

@@ -54,9 +54,7 @@ class Head:
         _require(f"W_v (W_q is {s}×{d})", (s, d), self.W_v)
         if self.W_o is None:
             if s != d:
-                raise ValueError(
-                    f"W_o: missing stands for the identity, which needs head size = width, found {s} and {d}"
-                )
+                raise ValueError(f"W_o: missing stands for the identity, expected head size = width, found {s} and {d}")
             object.__setattr__(self, "W_o", RationalMatrix.identity(d))
         if self.b_q is None:
             object.__setattr__(self, "b_q", RationalMatrix.zeros(s, 1))

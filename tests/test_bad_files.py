@@ -261,7 +261,7 @@ CASES: list[tuple[str, tuple[Any, ...], Any, str]] = [
     ("model", (*H0, "W_o"), [[1, 0]], "layers[0].heads[0].W_o: expected 2 rows, found 1"),
     ("model", (*H0, "W_o"), [[1, 0], [0, 1]], "layers[0].heads[0].W_o[0]: expected 1 entries, found 2"),
     ("model", (*H0, "b_q"), [1, 2], "layers[0].heads[0].b_q: expected 1 entries, found 2"),
-    ("model", (*H0, "W_o"), DELETE, "layers[0].heads[0]: W_o: missing stands for the identity, which needs head size = width, found 1 and 2"),
+    ("model", (*H0, "W_o"), DELETE, "layers[0].heads[0]: W_o: missing stands for the identity, expected head size = width, found 1 and 2"),
     ("model", (*L0, "heads", 1), {name: [[1]] for name in ("W_q", "W_k", "W_v")}, "layers[0].heads: head 1: expected width 2 as in head 0, found 1"),
     ("model", (*L0, "W_1"), DELETE, "layers[0]: expected both 'W_1' and 'W_2' or neither, found only 'b_1', 'W_2', 'b_2'"),
     ("model", (*L0, "W_2"), DELETE, "layers[0]: expected both 'W_1' and 'W_2' or neither, found only 'W_1', 'b_1', 'b_2'"),

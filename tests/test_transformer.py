@@ -464,7 +464,7 @@ STEP = PiecewiseLinear((Piece(None, fmpq(0), fmpq(0)), Piece(fmpq(0), fmpq(1), f
         (lambda: Head(W23, W23, zeros(2, 2)), "W_v (W_q is 2×3): expected 2×3, found 2×2"),
         (
             lambda: Head(W23, W23, W23),
-            "W_o: missing stands for the identity, which needs head size = width, found 2 and 3",
+            "W_o: missing stands for the identity, expected head size = width, found 2 and 3",
         ),
         (lambda: Head(W23, W23, W23, W23), "W_o (W_q is 2×3): expected 3×2, found 2×3"),
         (lambda: Head(W23, W23, W23, W23.T, zeros(3, 1)), "b_q (W_q is 2×3): expected 2×1, found 3×1"),

@@ -146,6 +146,45 @@ class CriterionSearch:
                 return point
         return None
 
+    def short_points(self, point: FeasiblePoint) -> Iterator[Floats]:
+        """σ in floats where the entropies, and with them the prompt, are small and the divergences not too small:
+        guesses for explicit prompts, from well separated clusters of tokens to barely separated ones."""
+        start = np.array(
+            [float((low + high) / 2 - r) for (low, high), r in zip(point.box, self.reference, strict=True)]
+        )
+        free = [g for g in range(self.n) if self.system.brackets[g] is None]
+        entropies = [row for row, x in enumerate(self.inequalities) if x.kind == "entropy"]
+        others = [row for row, x in enumerate(self.inequalities) if x.kind == "divergence"]
+
+        def full(x: Floats) -> Floats:
+            tau = start.copy()
+            tau[free] = x
+            return tau
+
+        def size(x: Floats) -> float:
+            return float(np.logaddexp.reduce(self.values(full(x))[entropies]))
+
+        for divergence in (4.0, 2.0, 1.0, 0.3, 0.1):
+            if free:
+
+                def room(x: Floats, least: float = divergence) -> Floats:
+                    values = self.values(full(x))
+                    result: Floats = np.concatenate([values[entropies] - 0.02, values[others] - least])
+                    return result
+
+                run = minimize(
+                    size,
+                    start[free],
+                    constraints=[{"type": "ineq", "fun": room}],  # type: ignore[call-overload]
+                    method="SLSQP",
+                    options={"maxiter": 200},
+                )
+                tau = full(run.x) if np.isfinite(run.x).all() and room(run.x).min() > -1e-6 else None
+            else:
+                tau = start
+            if tau is not None:
+                yield tau + np.array([float(r) for r in self.reference])
+
     def _climb(self, tau: Floats, free: list[int]) -> Floats:
         """Raise the least inequality by sequential quadratic programming in (τ_free, t)."""
 

@@ -18,7 +18,7 @@ from constructions.numbers.exponential import midpoint
 from constructions.numbers.rational import RationalMatrix
 from constructions.single_layer.criterion_search import CriterionSearch, CriterionTree, FeasiblePoint
 from constructions.single_layer.loss_problem import MAX_COMBINATIONS, LossProblem
-from constructions.single_layer.newton_prompt import ProvedPrompt, find_prompt
+from constructions.single_layer.newton_prompt import ProvedPrompt, find_prompt, prompt_from_clusters
 from constructions.single_layer.one_query import Impossible
 from constructions.single_layer.preimage import Preimage
 from constructions.single_layer.several_queries import Group, System, group_of
@@ -202,18 +202,18 @@ def length_bound(data: SeveralQueries, limit: int = 1 << 20) -> tuple[int, Crite
     return best
 
 
-def shortest_found(system: System, at_least: int, *, limit: int = 64, seed: int = 0) -> ProvedPrompt | None:
-    """A proved prompt of at least ``at_least`` and at most ``limit`` tokens, as short as the search finds."""
-    length = max(1, at_least)
-    tried = []
-    while length <= limit:
-        tried.append(length)
-        length = max(length + 1, length * 5 // 4)
-    for length in tried:
-        proved = find_prompt(system, length, seed=seed)
+def shortest_found(
+    system: System, point: FeasiblePoint, at_least: int, *, limit: int = 64, seed: int = 0
+) -> ProvedPrompt | None:
+    """A proved prompt of at most ``limit`` tokens, as short as the search finds: from clusters of tokens first, then
+    from random starts at the few shortest lengths that are not excluded (at least ``at_least``)."""
+    best = prompt_from_clusters(system, CriterionSearch(system).short_points(point), longest=limit, seed=seed)
+    longest = limit if best is None else best.tokens.shape[1] - 1
+    for length in range(at_least, min(longest, at_least + 3) + 1):
+        proved = find_prompt(system, length, starts=8, seed=seed)
         if proved is not None:
             return proved
-    return None
+    return best
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ def answer_several(
     proved = None
     if explicit or length is not None:
         limit = max_tokens if length is None else min(length, max_tokens)
-        proved = shortest_found(decision.possible[0], more_than + 1, limit=limit, seed=seed)
+        proved = shortest_found(*decision.possible, more_than + 1, limit=limit, seed=seed)
         if proved is None and length is not None:
             raise Undecided(
                 f"some prompt memorizes, with more than {more_than} tokens; whether {length} are enough is not decided"

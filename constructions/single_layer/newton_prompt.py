@@ -8,7 +8,7 @@ section 3.2 (ours).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import flint
@@ -120,35 +120,81 @@ class PromptEquations:
         return equations, arb_mat(len(equations), len(unknowns), derivatives)
 
 
+def clusters(system: System, sigma: Floats) -> list[tuple[Floats, float]]:
+    """For each group the mean p̄_g that its queries ask for at mass e^{σ_g}, and e^{H_g}: that many tokens at p̄_g
+    solve the equations up to what the groups leak into each other, e^{−D}."""
+    found = []
+    inverse = np.array([[float(x) for x in row] for row in system.inverse.rows()])
+    for g, group in enumerate(system.groups):
+        a = np.array([float(x) for x in group.combination.a[0]])
+        with flint.ctx.workprec(PRECISION):
+            decay = arb(-float(sigma[g])).exp()
+            C = np.array([float(x.enclosure() * decay) for x in group.combination.C[0]])
+        mean = inverse @ (a - C)
+        q = np.array([float(x) for x in group.q])
+        found.append((mean, float(np.exp(min(50.0, sigma[g] - q @ mean)))))
+    return found
+
+
+def prompt_from_clusters(
+    system: System, sigmas: Iterable[Floats], *, longest: int, seed: int = 0
+) -> ProvedPrompt | None:
+    """A proved prompt of at most ``longest`` tokens near clusters at the means that some σ asks for; the shortest
+    found."""
+    rng = np.random.default_rng(seed)
+    best: ProvedPrompt | None = None
+    for sigma in sigmas:
+        parts = clusters(system, sigma)
+        for extra in range(3):
+            counts = [max(1, round(size)) + extra for _, size in parts]
+            length = sum(counts)
+            if length > (longest if best is None else best.tokens.shape[1] - 1):
+                continue
+            columns = np.concatenate(
+                [np.repeat(mean[:, None], n, axis=1) for (mean, _), n in zip(parts, counts, strict=True)], axis=1
+            )
+            for noise in (0.0, 0.05, 0.3):
+                start = columns + noise * rng.normal(size=columns.shape)
+                proved = _from_start(PromptEquations(system, length), start.ravel())
+                if proved is not None:
+                    best = proved
+                    break
+    return best
+
+
 def find_prompt(system: System, length: int, *, starts: int = 20, seed: int = 0) -> ProvedPrompt | None:
-    """A proved prompt of exactly ``length`` tokens, or None when no start led to one."""
+    """A proved prompt of exactly ``length`` tokens from random starts, or None when no start led to one."""
     equations = PromptEquations(system, length)
-    if system.groups[0].combination.problem.layer.width * length < equations.count:
-        return None
     rng = np.random.default_rng(seed)
     for k in range(starts):
-        start = rng.normal(size=equations.d * length) * (0.5, 1.0, 2.0, 4.0)[k % 4]
-        try:
-            run = least_squares(
-                equations.residual,
-                start,
-                jac=equations.jacobian,
-                method="trf",
-                xtol=1e-15,
-                ftol=1e-15,
-                gtol=1e-15,
-                max_nfev=400,
-            )
-        except (ValueError, np.linalg.LinAlgError):
-            continue
-        if not np.isfinite(run.x).all() or float(np.abs(run.fun).max()) > 1e-7 * (
-            1 + float(np.abs(equations.C_float).max())
-        ):
-            continue
-        proved = _prove(equations, run.x)
+        proved = _from_start(equations, rng.normal(size=equations.d * length) * (0.5, 1.0, 2.0, 4.0)[k % 4])
         if proved is not None:
             return proved
     return None
+
+
+def _from_start(equations: PromptEquations, start: Floats) -> ProvedPrompt | None:
+    """Least squares in floats from one start, then the proof."""
+    if len(start) < equations.count:
+        return None
+    try:
+        run = least_squares(
+            equations.residual,
+            start,
+            jac=equations.jacobian,
+            method="trf",
+            x_scale="jac",
+            xtol=1e-15,
+            ftol=1e-15,
+            gtol=1e-15,
+            max_nfev=300,
+        )
+    except (ValueError, np.linalg.LinAlgError):
+        return None
+    small = 1e-7 * (1 + float(np.abs(equations.C_float).max()))
+    if not np.isfinite(run.x).all() or float(np.abs(run.fun).max()) > small:
+        return None
+    return _prove(equations, run.x)
 
 
 def _prove(equations: PromptEquations, flat: Floats) -> ProvedPrompt | None:

@@ -167,8 +167,8 @@ def leaves(tree: Tree) -> Iterator[Leaf]:
 
 
 def leaf_bound(problem: Complementarity, signs: Signs, f: Sequence[fmpq]) -> Bound | None:
-    """The least provable ``f·h ≤ value`` on the leaf that fixes ``signs``; None when the leaf is empty or f·h
-    unbounded there."""
+    """A bound ``f·h ≤ value`` on the leaf that fixes ``signs``, the least one where the leaf is not empty; None when no
+    multipliers give one (f·h unbounded, or an empty leaf that only a linear program sees)."""
     direct = _square_solution(problem, signs)
     if direct is not None:
         active, inverse, _ = direct

@@ -155,7 +155,9 @@ class Inputs:
     def undecided(self) -> tuple[Path, Path]:
         """Two heads, and no two queries with one logit vector at either."""
         layers = [{"heads": [plain_head(2), plain_head(2)]}]
-        return self.model(layers=layers), self.data({"X": [[1, 0], [0, 1]], "y": [1, 1]}, {"X": [[1, 2], [0, 1]], "y": [1, 0]})
+        return self.model(layers=layers), self.data(
+            {"X": [[1, 0], [0, 1]], "y": [1, 1]}, {"X": [[1, 2], [0, 1]], "y": [1, 0]}
+        )
 
 
 @pytest.fixture

@@ -83,7 +83,10 @@ def least_loss(problem: Problem) -> float:
 def confirmed(value: Json) -> bool:
     """Whether the relation holds, as far as floats show."""
     problem = problem_of(value["instance"])
-    least = least_loss(problem)
+    with np.errstate(all="ignore"):
+        least = least_loss(problem)
+    if not np.isfinite(least):
+        raise UnsureError
     if value["relation"] == "memorizable":
         return least < 1e-9
     if value["relation"] == "no-prompt-memorizes":
@@ -165,7 +168,7 @@ def test_strange_values(name: str) -> None:
 
 def test_the_second_reading() -> None:
     """The oracle itself: known values, and it objects to what is false."""
-    # S = 2, C = -3/2 each: |C|^2-terms and u = 0 give 2 (s - 3/2)^2 / (2 (s + 2)^2) at mass s, least at s = 2 (and 1)
+    # the equations ask for s = 3/2; of the integers, 2 is best: there the residuals are u/2 -+ (1, -1)/8 with u = 0
     assert abs(least_loss(bounds_tests.integers(None)) - 0.25 / 16) < 1e-12
     assert not confirmed(changed(decision_tests.needs(41), ("instance", "length"), 40))
     value = small_bounds()

@@ -191,7 +191,7 @@ def _explicit() -> CaseResult:
     if decision.possible is None:
         return CaseResult(Verdict.UNDECIDED, Evidence.EXACT, "expected memorizable data")
     system = decision.possible[0]
-    proved = shortest_found(system, 1)
+    proved = shortest_found(*decision.possible, 1)
     if proved is None:
         return CaseResult(Verdict.UNDECIDED, Evidence.ENCLOSED, "no explicit prompt of at most 64 tokens was found")
     summary = f"an exact prompt of {proved.tokens.shape[1]} tokens lies within 2^-60 of the printed one"

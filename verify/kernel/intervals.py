@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from expsum import enclose_exp
+from limits import DEADLINE
 from rational import Scalar, Vector
 
 TOO_COARSE = "the precision is too low for the sizes of the masses"
@@ -75,6 +76,7 @@ def enclosed(value: Scalar, bits: int) -> Interval:
 
 def enclosed_exp(exponent: Scalar, bits: int) -> Interval:
     """e^exponent."""
+    DEADLINE.check()
     return Interval(*enclose_exp(exponent.num, exponent.den, bits), bits)
 
 

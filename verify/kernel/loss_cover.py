@@ -156,13 +156,14 @@ class Cover:
 
 def _needed(chosen: list[Candidate], lower: Scalar, bits: int) -> int:
     """What the loss of the rounded numbers must reach: (sqrt(lower - sum of |r|^2) stretch + error)^2."""
+    rest = Vector((lower.num,), lower.den)
     for candidate in chosen:
-        lower -= candidate.constant
-    root = isqrt(max(enclosed(lower, 2 * bits).hi, 0)) + 1
+        rest -= Vector((candidate.constant.num,), candidate.constant.den)
+    root = isqrt(max(enclosed(Scalar(rest.num[0], rest.den), 2 * bits).hi, 0)) + 1
     stretch = max(candidate.stretch for candidate in chosen)
     error = isqrt(sum(candidate.error**2 for candidate in chosen)) + 1
     size = -(-root * stretch >> bits) + error
-    return -(-size * size >> bits) if lower.sign() > 0 else 0
+    return -(-size * size >> bits) if rest.num[0] > 0 else 0
 
 
 def _plain(chart: Chart, part: Part) -> int:

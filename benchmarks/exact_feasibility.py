@@ -70,8 +70,7 @@ def main(instances: int) -> None:
             name = "feasible" if solvable else "infeasible"
             mark = f"(capped at {CAP} s)" if other >= CAP else ""
             print(
-                f"{g:>4}x{n:<3} {name:>11} {1e3 * mine:>9.2f} ms {1e3 * other:>9.1f} ms"
-                f" {other / mine:>9.0f}x {mark}",
+                f"{g:>4}x{n:<3} {name:>11} {1e3 * mine:>9.2f} ms {1e3 * other:>9.1f} ms {other / mine:>9.0f}x {mark}",
                 flush=True,
             )
 

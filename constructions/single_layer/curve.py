@@ -132,9 +132,12 @@ def _bounds(
     bracket = _log_bracket(problem, length)
     log_length = None if bracket is None else arb(bracket[0]).union(arb(bracket[1]))
     prompt, upper = _best_prompt(problem, combinations, length, exact)
+    goal = upper
+    if exact and problem.integer_masses:  # the lower bound is about all masses up to the length
+        goal = _best_prompt(problem, combinations, length, False)[1]
     for slack in range(4):
-        gap = max(ABSOLUTE_GAP, upper * RELATIVE_GAP) * 100**slack
-        lower = _short_below(upper - gap)
+        gap = max(ABSOLUTE_GAP, goal * RELATIVE_GAP) * 100**slack
+        lower = _short_below(goal - gap)
         covers = []
         for combination in combinations:
             cover = _cover(combination, lower, length, log_length)

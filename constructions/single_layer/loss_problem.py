@@ -158,7 +158,7 @@ class LossProblem:
             everything = weight + sum(shares, arb(0))
             sums = arb_mat(view.values.mat) * arb_mat(len(shares), 1, shares)
             outputs = [(x + weight * y) / everything for x, y in zip(sums.entries(), u, strict=True)]
-            losses = [sum(((x - arb(y)) ** 2 for x, y in zip(outputs, a, strict=True)), arb(0)) for a in points]
+            losses = [square_distance(outputs, a) for a in points]
             nearest = losses[0]
             for other in losses[1:]:
                 nearest = nearest.min(other)
@@ -339,9 +339,11 @@ class OneCombination:
         """The value plus the cost of the distance from [low, high] (either may be absent)."""
         square = arb(0)
         if high is not None:
-            square += (state.at_g - high).nonnegative_part() ** 2
+            above = (state.at_g - high).nonnegative_part()
+            square += above * above
         if low is not None:
-            square += (low - state.at_g).nonnegative_part() ** 2
+            below = (low - state.at_g).nonnegative_part()
+            square += below * below
         return state.value + arb(self.constant) + state.weight * square / self.g_square
 
     def best_output(self, sigma: fmpq, log_length: arb | None) -> list[arb]:
@@ -365,6 +367,12 @@ class OneCombination:
 class _Part:
     whole: State
     centre: State
+
+
+def square_distance(x: Sequence[arb], y: Sequence[fmpq]) -> arb:
+    """``|x − y|²``; by products, since flint's power of a ball around zero is not a number."""
+    differences = [u - arb(v) for u, v in zip(x, y, strict=True)]
+    return sum((u * u for u in differences), arb(0))
 
 
 def _floor(ball: arb) -> arb:

@@ -43,20 +43,23 @@ class ProvedPrompt:
 
 
 class PromptEquations:
-    """The equations of a system for prompts of one length, in floats and in balls, scaled by the context mass of each
-    group."""
+    """The equations of a system for prompts of one length, in floats and in balls, scaled by the mass e^{sigma[g]} that
+    is expected of the prompt (by the context mass when ``sigma`` is None)."""
 
-    def __init__(self, system: System, length: int) -> None:
+    def __init__(self, system: System, length: int, sigma: Floats | None = None) -> None:
         self.system, self.length = system, length
         problem = system.groups[0].combination.problem
         self.d = len(problem.q)
         self.V = problem.V
         self.count = sum(self.d + (group.equation is not None) for group in system.groups)
         with flint.ctx.workprec(PRECISION):
-            self.scale = [
-                fmpq((midpoint(group.combination.problem.views[0].mass.enclosure().log()) * 16).floor(), 16)
-                for group in system.groups
-            ]
+            if sigma is not None:
+                self.scale = [fmpq(round(float(x) * 16), 16) for x in sigma]
+            else:
+                self.scale = [
+                    fmpq((midpoint(group.combination.problem.views[0].mass.enclosure().log()) * 16).floor(), 16)
+                    for group in system.groups
+                ]
             self.C = [
                 [(x.enclosure() * arb(-rho).exp()) for x in group.combination.C[0]]
                 for group, rho in zip(system.groups, self.scale, strict=True)
@@ -155,7 +158,7 @@ def prompt_from_clusters(
             )
             for noise in (0.0, 0.05, 0.3):
                 start = columns + noise * rng.normal(size=columns.shape)
-                proved = _from_start(PromptEquations(system, length), start.ravel())
+                proved = _from_start(PromptEquations(system, length, sigma), start.ravel())
                 if proved is not None:
                     best = proved
                     break

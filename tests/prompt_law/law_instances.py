@@ -142,12 +142,17 @@ def model_loss(instance: Instance, P: RationalMatrix | BallMatrix, precision: in
     with flint.ctx.workprec(precision):
         total = arb(0)
         for output, points in zip(attention_outputs(instance, P), instance.problem.shifted, strict=True):
-            losses = [sum(((x - arb(y)) ** 2 for x, y in zip(output, a, strict=True)), arb(0)) for a in points]
+            losses = [square_distance(output, a) for a in points]
             nearest = losses[0]
             for other in losses[1:]:
                 nearest = nearest.min(other)
             total += nearest
         return total
+
+
+def square_distance(x: Sequence[arb], y: Sequence[fmpq]) -> arb:
+    differences = [u - arb(v) for u, v in zip(x, y, strict=True)]
+    return sum((u * u for u in differences), arb(0))  # not a power: that of a ball around zero is not a number
 
 
 def top(ball: arb) -> fmpq:

@@ -15,6 +15,7 @@ from rich.table import Table
 from constructions.data import Dataset, Query
 from constructions.files import InputError, PromptBox, prompt_json, read_data, read_model, write_json
 from constructions.numbers.definite import norm_product_below_one
+from constructions.numbers.rational import RationalMatrix
 from constructions.single_layer.curve import LossBounds, RationalPrompt, loss_curve
 from constructions.single_layer.decide import by_logit_vector
 from constructions.single_layer.loss_problem import LossProblem, NoLossProblemError
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> Answer:
         raise InputError(f"{args.model} with {args.data}: {error}") from None
     factor = _output_factor(model.layers[0].mlp)
     certified = _certify(args, model, points)
-    told = _write_prompt(args.prompt, points[0])
+    told = _write_prompt(args.prompt, model, points[0])
     document = {
         **points[0].document(factor),
         "reason": None,
@@ -206,7 +207,8 @@ def _certify(args: argparse.Namespace, model: Transformer, points: Sequence[Poin
     return list(zip(paths, accepted(paths), strict=True))
 
 
-def _write_prompt(path: Path | None, point: Point) -> str | None:
+def _write_prompt(path: Path | None, model: Transformer, point: Point) -> str | None:
+    """Write the prompt of the upper bound, before the embedding; what was written, in words."""
     if path is None:
         return None
     prompt = point.groups[0].prompt if len(point.groups) == 1 else None
@@ -215,6 +217,8 @@ def _write_prompt(path: Path | None, point: Point) -> str | None:
         why = "the queries have several logit vectors" if prompt is None else "it has too many tokens"
         print(f"no prompt written to {path}: {why}", file=sys.stderr)
         return None
+    if model.E is not None:
+        tokens = RationalMatrix(tokens.mat - model.E.columns(0, tokens.shape[1]).mat)
     write_json(path, prompt_json(PromptBox(tokens, fmpq(0))))
     return f"{path} ({tokens.shape[1]} tokens, exact)"
 

@@ -12,7 +12,7 @@ import flint
 from flint import arb, fmpq
 
 from constructions.files import PromptBox
-from constructions.numbers.balls import decided_sign, until_decided
+from constructions.numbers.balls import until_decided
 from constructions.numbers.exponential import midpoint
 from constructions.numbers.rational import RationalMatrix, dot
 from constructions.single_layer.loss_problem import LossProblem
@@ -68,7 +68,8 @@ def _at_this_precision(problem: LossProblem, possible: Possible) -> ClusteredPro
     elif problem.g is None:
         mass = problem.views[0].mass.enclosure()
     else:
-        mass = _free_mass(list(problem.g), a, C, length, tight)
+        falls = combination.along(list(problem.g), 0).sign() > 0  # exactly: g·C may be 0, which no ball shows
+        mass = _free_mass(list(problem.g), a, C, length, falls, tight)
     mean = mean_at(mass)
     log_mass = mass.log()
     if problem.g is None:
@@ -94,14 +95,14 @@ def _source(problem: LossProblem, combination: Combination) -> list[arb]:
     ]
 
 
-def _free_mass(g: Sequence[fmpq], a: Sequence[arb], C: Sequence[arb], length: int, tight: bool) -> arb:
+def _free_mass(g: Sequence[fmpq], a: Sequence[arb], C: Sequence[arb], length: int, falls: bool, tight: bool) -> arb:
     """A mass with 0 ≤ H ≤ log length, where every mass solves the equations: H(s) = log s − g·a + (g·C)/s."""
     at_a, at_C = _at(g, a), _at(g, C)
 
     def entropy(mass: arb) -> arb:
         return mass.log() - at_a + at_C / mass
 
-    least = at_C if decided_sign(at_C) > 0 else arb(0)  # H decreases up to s = g·C and increases from there
+    least = at_C if falls else arb(0)  # for g·C > 0, H decreases up to s = g·C and increases from there
     if length > 1 or tight:
         return least  # H is least there, and above 0 since one token is not enough
     return _root(entropy, midpoint(least))

@@ -183,13 +183,13 @@ class Consistent:
     x: fmpq
 
 
-def consistent(seed: int, *, n: int = 2, d: int = 3, c: fmpq | None = None, x: fmpq | None = None) -> Consistent:
-    """Contexts of one score r, and a prompt of mass c e^r and output u with g·u = x, that meet n ≥ 2 targets.
+def consistent(seed: int, *, n: int = 2, d: int = 3, c: fmpq | None = None, drop: fmpq | None = None) -> Consistent:
+    """Contexts of one score r, and a prompt of mass c e^r and output u with g·u = x = r − drop, that meet n ≥ 2 targets.
 
     All numbers are rational multiples of e^r. With m columns in the context, ``Σ (V z − a) = c (a − u)`` gives the
     last free column, whose score is r because ``g·a`` is chosen as ``(m r + c x)/(m + c)``.
     """
-    rng = random.Random(f"consistent/{seed}/{n}/{d}/{c}/{x}")
+    rng = random.Random(f"consistent/{seed}/{n}/{d}")
     V = random_full_rank(rng, d, d, size=2)
     inverse = V.inverse()
     while True:
@@ -198,8 +198,9 @@ def consistent(seed: int, *, n: int = 2, d: int = 3, c: fmpq | None = None, x: f
             break
     q = V.T.apply(g)
     r = fmpq(rng.randint(-2, 2), 2)
-    c = fmpq(rng.randint(1, 12), rng.randint(1, 3)) if c is None else c
-    x = r + fmpq(rng.randint(-4, 4), 4) if x is None else x
+    drawn = fmpq(rng.randint(1, 12), rng.randint(1, 3)), fmpq(rng.randint(-4, 4), 4)
+    c = drawn[0] if c is None else c
+    x = r - (drawn[1] if drop is None else drop)
 
     def along(value: fmpq, size: int = 3) -> Row:
         """A random vector v with g·v = value."""

@@ -161,33 +161,24 @@ def test_two_and_more_examples_solved_exactly(seed: int, n: int, d: int) -> None
 @pytest.mark.parametrize("N", [1, 2, 3, 7, 60])
 def test_a_whole_number_on_the_spot(N: int) -> None:
     """e^H = N exactly: N equal tokens are needed and enough; one part in 10^30 more, and they are not."""
-    made = consistent(N, n=2, d=2, c=fmpq(N), x=None)
-    r = made.r
-    exactly = consistent(N, n=2, d=2, c=fmpq(N), x=r)
-    decision = decide_one_query(exactly.instance.problem)
-    assert decision.possible is not None
-    assert decision.possible.length == N
-    demand_prompt(exactly.instance, decision.possible)
-    more = consistent(N, n=2, d=2, c=fmpq(N) + fmpq(1, 10**30), x=r)
-    found = decide_one_query(more.instance.problem).possible
-    assert found is not None
-    assert found.length == N + 1
-    demand_prompt(more.instance, found)
-    if N > 1:
-        less = consistent(N, n=2, d=2, c=fmpq(N) - fmpq(1, 10**30), x=r)
-        found = decide_one_query(less.instance.problem).possible
-        assert found is not None
-        assert found.length == N
-        demand_prompt(less.instance, found)
-    else:
-        below = consistent(N, n=2, d=2, c=fmpq(1) - fmpq(1, 10**30), x=r)
-        assert not decide_one_query(below.instance.problem).memorizable
+    exactly, more, less = (
+        consistent(1, n=2, d=2, c=fmpq(N) + change, drop=fmpq(0)).instance
+        for change in (fmpq(0), fmpq(1, 10**30), -fmpq(1, 10**30))
+    )
+    for instance, length in ((exactly, N), (more, N + 1), (less, N)):
+        if N == 1 and instance is less:  # e^H < 1
+            assert not decide_one_query(instance.problem).memorizable
+            continue
+        possible = decide_one_query(instance.problem).possible
+        assert possible is not None
+        assert possible.equation is not None
+        assert possible.length == length
+        demand_prompt(instance, possible)
 
 
 def test_a_prompt_of_almost_equal_tokens() -> None:
     """e^H = 3 − 10^{−130}: the tokens differ by about 10^{−65}, and the box must contain them all the same."""
-    r = consistent(3, n=2, d=2, c=fmpq(3)).r
-    made = consistent(3, n=2, d=2, c=fmpq(3) - fmpq(1, 10**130), x=r)
+    made = consistent(1, n=2, d=2, c=fmpq(3) - fmpq(1, 10**130), drop=fmpq(0))
     problem = made.instance.problem
     possible = decide_one_query(problem).possible
     assert possible is not None
@@ -265,9 +256,9 @@ def fields(instance: Instance, length: int | None = None) -> tuple[object, ...]:
 def test_argument_names_and_infimum() -> None:
     X, Y = RationalMatrix.of([[1, 1], [2, 0]]), RationalMatrix.of([[0, 1], [-1, 0]])
     equal = instance_of([1, 1], I2, [X, Y], [[1, 1], [1, 1]])
-    assert fields(equal) == ("unmemorizable", "one-query", "zero", None)
-    assert fields(equal, 5) == ("unmemorizable", "one-query", "positive", None)
-    made = consistent(1, n=2, d=3, c=fmpq(5, 2), x=consistent(1, n=2, d=3, c=fmpq(5, 2)).r).instance
+    assert fields(equal) == ("unmemorizable", "closeness", "zero", None)
+    assert fields(equal, 5) == ("unmemorizable", "closeness", "positive", None)
+    made = consistent(1, n=2, d=3, c=fmpq(5, 2), drop=fmpq(0)).instance
     assert fields(made) == ("memorizable", "one-query", "zero", 3)
     assert fields(made, 2) == ("unmemorizable", "one-query", "positive", 3)
     assert fields(made, 3) == ("memorizable", "one-query", "zero", 3)
@@ -288,8 +279,7 @@ def test_infinite_or_hardmax_or_deep_is_not_decided_by_one_query() -> None:
 
 def test_huge_least_length() -> None:
     """c e^{r−x} with r − x = 60: a number of tokens with 27 digits, exactly."""
-    base = consistent(4, n=2, d=2, c=fmpq(3))
-    made = consistent(4, n=2, d=2, c=fmpq(3), x=base.r - 60)
+    made = consistent(1, n=2, d=2, c=fmpq(3), drop=fmpq(60))
     possible = decide_one_query(made.instance.problem).possible
     assert possible is not None
     with flint.ctx.workprec(256):

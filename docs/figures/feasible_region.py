@@ -1,4 +1,4 @@
-"""The figure of docs/when-can-a-prompt-memorize.md: where all entropies and divergences are positive, for two datasets."""
+"""The figure of docs/when-can-a-prompt-memorize.md: where entropies and divergences are positive, for two datasets."""
 
 from pathlib import Path
 

@@ -1,6 +1,7 @@
 """The enclosure of the least loss on parts of the axis, against the formulas of the format in many digits."""
 
 from fractions import Fraction
+from math import lcm
 from typing import Any
 
 import mpmath
@@ -9,9 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from intervals import Interval
 from limits import Refuted
+from loss_cover import Axis, _needed, candidate
 from loss_curve import Chart, Part, RoundedPoint
 from mpmath import mpf
-from rational import Scalar
+from prompt_law_makers import Problem, dot
+from prompt_setting import read_setting
+from rational import Scalar, Vector
+from reading import Field
 
 BITS = 96
 ONE = 1 << BITS
@@ -80,7 +85,7 @@ def part_of(chart: Any, begin: mpf, end: mpf, slab: tuple[mpf | None, mpf | None
     st.sampled_from([Fraction(0), Fraction(1, 1000), Fraction(1, 10), Fraction(2)]),
     st.tuples(*[st.one_of(st.none(), st.integers(-2, 2))] * 2),
     st.lists(st.fractions(0, 1, max_denominator=64), min_size=1, max_size=4),
-    st.booleans(),
+    st.sampled_from(["middle", "left", "elsewhere"]),
 )
 def test_value_and_steepness(
     chart: Any,
@@ -88,7 +93,7 @@ def test_value_and_steepness(
     width: Fraction,
     sides: tuple[int | None, int | None],
     places: list[Fraction],
-    middle: bool,
+    where: str,
 ) -> None:
     with mpmath.workdps(60):
         first = mpf(begin.numerator) / begin.denominator
@@ -98,13 +103,15 @@ def test_value_and_steepness(
             low, high = min(low, high) - 1, max(low, high)
         slab = tuple(None if side is None else mpf(side) for side in (low, high))
         part = part_of(chart, first, first + wide, slab)
-        centre = chart.centre(part.t.lo + part.t.hi >> 1 if middle else part.t.lo)
+        centre = chart.centre(
+            {"middle": part.t.lo + part.t.hi >> 1, "left": part.t.lo, "elsewhere": 2 * part.t.hi + ONE // 9}[where]
+        )
         value, steep = mpf(centre.value(part)) / ONE, mpf(centre.steepness(part)) / ONE
         for place in places:
             sigma = first + wide * place.numerator / place.denominator
             f = truth(chart, sigma, slab)
             assert value <= f
-            if width == 0:
+            if width == 0 and where != "elsewhere":
                 assert value >= f - mpf(2) ** -60 * (1 + f)
             slope = mpmath.diff(lambda x: truth(chart, x, slab), sigma, h=mpf(10) ** -25)
             assert abs(slope) <= steep + mpf(10) ** -18
@@ -123,6 +130,91 @@ def test_narrow_parts_lose_little(chart: Any, begin: Fraction) -> None:
         slope = abs(mpmath.diff(lambda x: truth(chart, x, slab), sigma + width / 2, h=mpf(10) ** -25))
         assert mpf(centre.steepness(part)) / ONE <= slope + mpf("0.05") * (1 + truth(chart, sigma, slab))
         assert mpf(centre.value(part)) / ONE >= truth(chart, sigma, slab) * (1 - mpf("0.001")) - mpf("0.001")
+
+
+def axis(length: int | None, loose: Fraction = Fraction(0)) -> Axis:
+    log_length = None
+    if length is not None:
+        middle = Fraction(str(mpmath.log(length)))
+        log_length = tuple(scalar(middle + side * (loose + Fraction(1, 2**40))) for side in (-1, 1))
+    return Axis(Scalar(3, 10), Vector((1,), 1), log_length, BITS)
+
+
+def scalar(value: Fraction) -> Scalar:
+    return Scalar(value.numerator, value.denominator)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 10**6),
+    st.fractions(-9, Fraction(-13, 10), max_denominator=20),
+    st.fractions(0, 9, max_denominator=20),
+    st.sampled_from([Fraction(0), Fraction(1, 3)]),
+)
+def test_sides_of_the_slab(length: int, end: Fraction, beyond: Fraction, loose: Fraction) -> None:
+    """The conditions on g.v at the ends and in both charts contain those of every mass of the part."""
+    rho = mpf(3) / 10
+    with mpmath.workdps(60):
+        log_n = mpmath.log(length)
+        low, high = (mpf(x.numerator) / x.denominator for x in (end - beyond, end))
+        left, right = axis(length, loose).left_end(scalar(end)), axis(length, loose).right_end(scalar(end))
+        place = mpmath.exp(low) * (rho + low)
+        assert left.hi.hi >= place * ONE
+        assert left.lo.lo <= (place - mpmath.exp(low) * log_n) * ONE
+        assert 0 <= mpmath.exp(low) * ONE <= left.t.hi
+        assert left.t.lo == right.t.lo == 0
+        assert right.hi is None
+        assert right.lo.lo <= (rho + high - log_n) * ONE
+        assert right.lo.lo >= (rho + high - log_n - mpf(2) ** -30 - mpf(loose.numerator) / loose.denominator) * ONE
+        assert mpmath.exp(-high) * ONE <= right.t.hi
+        for first in (True, False):
+            t = mpmath.exp(low if first else -low)
+            part = axis(length, loose).part(interval(t, t), interval(low, low), first)
+            beta = t if first else 1
+            assert part.hi.lo <= beta * (rho + low) * ONE <= part.hi.hi
+            assert part.lo.lo <= beta * (rho + low - log_n) * ONE <= part.lo.hi
+            if loose:  # log N is only known to be between its bounds
+                assert part.lo.hi - part.lo.lo >= beta * 2 * ONE / 3
+        assert axis(None).left_end(scalar(end)).lo is None
+        assert axis(None).right_end(scalar(end)).lo is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_rounding(data: st.DataObject) -> None:
+    """If the loss of the rounded numbers is what is needed for a bound, then the true loss is at least the bound."""
+    bits, d, n = 32, data.draw(st.integers(1, 2)), data.draw(st.integers(1, 2))
+    vectors = st.lists(st.fractions(-2, 2, max_denominator=7), min_size=d, max_size=d)
+    q = data.draw(vectors)
+    contexts = [data.draw(st.lists(vectors, min_size=1, max_size=3)) for _ in range(n)]
+    points = [[data.draw(vectors)] for _ in range(n)]
+    reference = data.draw(st.sampled_from([0, 10, 18]))
+    problem = Problem(q, contexts, points)
+    setting = read_setting(Field(problem.instance(), "instance"))
+    line = Axis(Scalar(reference, 1), None, None, bits)
+    q_vector, zero = setting.logit_vector(), Vector((0,) * d, 1)
+    chosen = [candidate(line, setting, k, q_vector, vector(points[k][0]), zero) for k in range(n)]
+    with mpmath.workdps(60):
+        number = lambda x: mpf(x.numerator) / x.denominator  # noqa: E731
+        s = mpmath.exp(data.draw(st.integers(-30, 5)) - mpf(reference)) + mpf(2) ** -bits
+        u = [number(x) * 10 ** data.draw(st.integers(0, 9)) for x in data.draw(vectors)]
+        loss = rounded = mpf(0)
+        for columns, (z,), found in zip(contexts, points, chosen, strict=True):
+            weights = [mpmath.exp(number(dot(q, t)) - reference) for t in columns]
+            S, point = sum(weights), found.rounded
+            for c in range(d):
+                a = number(z[c] - columns[-1][c])
+                B = sum(w * number(t[c]) for w, t in zip(weights, columns, strict=True))
+                loss += ((B - S * a + s * (u[c] - a)) / (S + s)) ** 2
+                unit = mpf(2) ** -bits
+                rounded += ((point.C[c] * unit + s * (u[c] - point.a[c] * unit)) / (point.S * unit + s)) ** 2
+        bound = Fraction(*mpmath.libmp.to_rational(loss._mpf_)) * (1 + Fraction(1, 10**30))
+        assert rounded < mpf(_needed(chosen, scalar(bound), bits)) / 2**bits or loss == 0
+
+
+def vector(values: list[Fraction]) -> Vector:
+    den = lcm(*(x.denominator for x in values))
+    return Vector(tuple(int(x * den) for x in values), den)
 
 
 def test_weights_that_vanish() -> None:

@@ -165,9 +165,68 @@ def _tell_injectivity(instance: dict[str, Any], witness: dict[str, Any]) -> list
     return lines
 
 
+def _queries(instance: dict[str, Any]) -> list[str]:
+    """The layer and queries of a claim about prompts of limited length."""
+    lines = _head_lines(instance["layer"]["heads"])
+    mlp = instance["layer"]["mlp"]
+    if mlp["b_1"]["num"]:
+        lines.append("MLP: " + ", ".join(f"{name} = {_value(mlp[name])}" for name in ("W_1", "b_1", "W_2", "b_2")))
+    for k, query in enumerate(instance["queries"]):
+        lines.append(
+            f"X_{k} = {_value(query['X'])}, asked at token {query['column']}: y_{k} = {_value(query['target'])}"
+        )
+    length = instance["length"]
+    lines.append("prompts of any length" if length is None else f"prompts of at most {_integer(length)} tokens")
+    return lines
+
+
+def _tell_prompt_law(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]:
+    lines = _queries(instance)
+    if "lower" in witness:
+        lines.append(f"no prompt has a loss below {_value(witness['lower']['value'])}")
+        parts = sum(len(cover["breakpoints"]["num"]) + 1 for cover in witness["lower"]["covers"])
+        lines.append(f"by {parts} parts of the axis of prompt masses")
+        upper = witness["upper"]
+        if upper is not None and "tokens" in upper:
+            counts = [_integer(n) for n in upper["counts"]]
+            lines.append(f"a prompt of {sum(counts)} tokens has a loss of at most {_value(upper['value'])}:")
+            lines.append(f"tokens {_value(upper['tokens'])}, taken {', '.join(map(str, counts))} times")
+        elif upper is not None:
+            lines.append(f"prompts too long to write down have a loss of at most {_value(upper['value'])}")
+    elif "combinations" in witness:
+        for k, argument in enumerate(witness["combinations"]):
+            lines.append(f"preimages no. {k}: impossible by {argument['argument']}")
+    else:
+        lines.append("preimages " + ", ".join(_value(point) for point in witness["points"]))
+        free = "every prompt mass solves the equations" if witness["equation"] is None else "one prompt mass solves all"
+        lines.append(free)
+    return lines
+
+
+def _tell_several(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]:
+    lines = _queries(instance)
+    if "box" in witness:
+        sides = [f"[{_value(low)}, {_value(high)}]" for low, high in witness["box"]]
+        lines.append("every entropy and divergence is positive for log masses in " + " × ".join(sides))
+    elif "unknowns" in witness:
+        lines.append(f"an exact prompt lies within {_value(witness['radius'])} of {_value(witness['tokens'])}")
+        lines.append(f"by Krawczyk's test in {len(witness['unknowns'])} of its entries")
+    else:
+        for k, argument in enumerate(witness["combinations"]):
+            boxes = f", {_boxes(argument['tree'])} boxes refuted" if argument["argument"] == "tree" else ""
+            lines.append(f"preimages no. {k}: impossible by {argument['argument']}{boxes}")
+    return lines
+
+
+def _boxes(node: dict[str, Any]) -> int:
+    return 1 if "entropy" in node else _boxes(node["below"]) + _boxes(node["above"])
+
+
 TELLERS: dict[str, Callable[[dict[str, Any], dict[str, Any]], list[str]]] = {
     "unmemorizable-pair": _tell_pair,
     "attention-split": _tell_split,
     "direction-lemma": _tell_direction,
     "mlp-injectivity": _tell_injectivity,
+    "prompt-law": _tell_prompt_law,
+    "several-queries": _tell_several,
 }

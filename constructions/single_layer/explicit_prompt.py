@@ -69,7 +69,7 @@ def _at_this_precision(problem: LossProblem, possible: Possible) -> ClusteredPro
         mass = problem.views[0].mass.enclosure()
     else:
         falls = combination.along(list(problem.g), 0).sign() > 0  # exactly: g·C may be 0, which no ball shows
-        mass = _free_mass(list(problem.g), a, C, length, falls, tight)
+        mass = _free_mass(list(problem.g), a, C, length, falls)
     mean = mean_at(mass)
     log_mass = mass.log()
     if problem.g is None:
@@ -95,7 +95,7 @@ def _source(problem: LossProblem, combination: Combination) -> list[arb]:
     ]
 
 
-def _free_mass(g: Sequence[fmpq], a: Sequence[arb], C: Sequence[arb], length: int, falls: bool, tight: bool) -> arb:
+def _free_mass(g: Sequence[fmpq], a: Sequence[arb], C: Sequence[arb], length: int, falls: bool) -> arb:
     """A mass with 0 ≤ H ≤ log length, where every mass solves the equations: H(s) = log s − g·a + (g·C)/s."""
     at_a, at_C = _at(g, a), _at(g, C)
 
@@ -103,7 +103,7 @@ def _free_mass(g: Sequence[fmpq], a: Sequence[arb], C: Sequence[arb], length: in
         return mass.log() - at_a + at_C / mass
 
     least = at_C if falls else arb(0)  # for g·C > 0, H decreases up to s = g·C and increases from there
-    if length > 1 or tight:
+    if length > 1:
         return least  # H is least there, and above 0 since one token is not enough
     return _root(entropy, midpoint(least))
 
@@ -122,11 +122,16 @@ def _root(increasing: Callable[[arb], arb], start: fmpq) -> arb:
             high = middle
         elif value < 0:
             low = middle
-        else:
+        else:  # the zero itself, perhaps: nothing closer can be told
+            low = high = middle
             break
-    if not (low > 0 and increasing(arb(low)) < 0 and increasing(arb(high)) > 0):
-        raise Undecided("the mass of the one-token prompt is not bracketed at this precision")
-    return arb(low).union(arb(high))
+    width = high / fmpq(2) ** (flint.ctx.prec - 16)
+    for _ in range(flint.ctx.prec):
+        low, high = max(low - width, low / 2, start), high + width
+        if increasing(arb(low)) < 0 and increasing(arb(high)) > 0:
+            return arb(low).union(arb(high))
+        width *= 2
+    raise Undecided("the mass of the one-token prompt is not bracketed at this precision")
 
 
 def _at(q: Sequence[fmpq], x: Sequence[arb]) -> arb:

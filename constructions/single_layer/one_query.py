@@ -155,20 +155,20 @@ class Combination:
     def _free_length(self, g: Row) -> int:
         """Every mass allowed (all a_k equal, all C_k equal): 1 if c = S g·(a − A) ≥ 0, else max(1, ⌈e |c|
         e^{−g·a}⌉)."""
-        return 1 if self.along(g, 0).sign() <= 0 else self._least_factor(g).ceiling()
-
-    def _least_factor(self, g: Row) -> _Positive:
-        """The least e^H over all masses, e |c| e^{−g·a} for c = −g·C < 0 (at s = |c|)."""
-        return _Positive(ExpFraction(self.along(g, 0) * ExpSum.exp(1 - dot(g, self.a[0]))))
+        c = -self.along(g, 0)
+        if c.sign() >= 0:
+            return 1
+        return _Positive(ExpFraction(-c * ExpSum.exp(1 - dot(g, self.a[0])))).ceiling()
 
     def needs_equal_tokens(self, possible: Possible) -> bool:
-        """Whether e^H (the least e^H where every mass is allowed) is exactly the length: then all tokens are equal."""
-        if self.problem.g is None:
+        """Whether e^H is exactly the length: then all tokens are equal.
+
+        Where every mass is allowed the least e^H is ``e (g·C) e^{−g·a}`` and no integer N ≥ 1: in ``g·C = Σ e^z (z −
+        g·a)`` the coefficient of e^{g·a−1} is at most 0.
+        """
+        if self.problem.g is None or possible.equation is None:
             return False
-        g = list(self.problem.g)
-        if possible.equation is not None:
-            return self._entropy_factor(possible.equation, g).is_exactly(possible.length)
-        return self.along(g, 0).sign() > 0 and self._least_factor(g).is_exactly(possible.length)
+        return self._entropy_factor(possible.equation, list(self.problem.g)).is_exactly(possible.length)
 
     def along(self, g: Row, k: int) -> ExpSum:
         """g·C_k."""

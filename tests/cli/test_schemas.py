@@ -24,6 +24,7 @@ IDS = {
     "certificate": "promptcert-certificate/1",
     "audit": "promptcert-report/1",
     "decide": "promptcert-decide/1",
+    "floor": "promptcert-floor/1",
     "check": "promptcert-check/1",
     "show": "promptcert-show/1",
     "doctor": "promptcert-doctor/1",

@@ -253,6 +253,14 @@ def test_upper(name: str) -> None:
     assert sealed_verdict(bounds(problem, 0, lower, prompt(value, moved, [1])))[0] == "false"
 
 
+def test_upper_end_of_the_loss() -> None:
+    """It is the upper end of the enclosure that counts: with few bits that is further away."""
+    problem, tokens = plain(1), [row([1, "1/3"])]
+    upper = prompt(above(problem.loss(tokens, [1]), 18), tokens, [1])
+    assert sealed_verdict(bounds(problem, 0, [ANY], upper))[0] == "true"
+    assert sealed_verdict(bounds(problem, 0, [ANY], upper, precision=32))[0] == "false"
+
+
 def test_upper_with_counts() -> None:
     """A token may stand more often than anybody could write down."""
     problem = plain(None)

@@ -1,5 +1,6 @@
 """The enclosure of the least loss on parts of the axis, against the formulas of the format in many digits."""
 
+import random
 from fractions import Fraction
 from math import lcm
 from typing import Any
@@ -132,6 +133,27 @@ def test_narrow_parts_lose_little(chart: Any, begin: Fraction) -> None:
         assert mpf(centre.value(part)) / ONE >= truth(chart, sigma, slab) * (1 - mpf("0.001")) - mpf("0.001")
 
 
+def test_far_from_the_centre() -> None:
+    """At a single t that is not t_0 all intervals are narrow, and what is said of v* - v_0 - h z_0 has to do."""
+    rng = random.Random(3)
+    nothing = Interval(0, 0, BITS)
+    with mpmath.workdps(60):
+        for _ in range(80):
+            n, d = rng.randint(2, 4), rng.randint(1, 2)
+            points = []
+            for _ in range(n):
+                a, C = (tuple(rng.randint(-3 * ONE, 3 * ONE) for _ in range(d)) for _ in range(2))
+                S = rng.choice([ONE // 50, ONE // 3, ONE, 7 * ONE, 100 * ONE])
+                points.append(RoundedPoint(S, a, C, nothing, nothing))
+            chart = Chart(rng.random() < 0.5, tuple(points), None, BITS)
+            sigma = mpf(rng.randint(-300, 300)) / 100
+            part = part_of(chart, sigma, sigma, (None, None))
+            centre = chart.centre(part.t.hi * rng.choice([1, 4, 6, 10]) >> 1)
+            slope = abs(mpmath.diff(lambda x, c=chart: truth(c, x, (None, None)), sigma, h=mpf(10) ** -20))
+            assert slope <= mpf(centre.steepness(part)) / ONE + mpf(10) ** -15
+            assert mpf(centre.value(part)) / ONE <= truth(chart, sigma, (None, None))
+
+
 def axis(length: int | None, loose: Fraction = Fraction(0)) -> Axis:
     log_length = None
     if length is not None:
@@ -153,8 +175,8 @@ def scalar(value: Fraction) -> Scalar:
 )
 def test_sides_of_the_slab(length: int, end: Fraction, beyond: Fraction, loose: Fraction) -> None:
     """The conditions on g.v at the ends and in both charts contain those of every mass of the part."""
-    rho = mpf(3) / 10
     with mpmath.workdps(60):
+        rho = mpf(3) / 10
         log_n = mpmath.log(length)
         low, high = (mpf(x.numerator) / x.denominator for x in (end - beyond, end))
         left, right = axis(length, loose).left_end(scalar(end)), axis(length, loose).right_end(scalar(end))

@@ -412,6 +412,15 @@ def test_close_to_the_boundary(up: int, expected: int) -> None:
     assert wishes.tokens_against(equation, 0, 1, Vector((1,), 1)) == expected
 
 
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_wide_enclosure_of_the_mass(side: int) -> None:
+    """s = 2^60 (e^{2^-60} - 1) is known to a few digits at first, and x = +-2^-50 + 2^-70 e/s much better."""
+    small = Fraction(1, 2**60)
+    equation = Equation(Scalar(1, 1), exp_sum({small: Fraction(2**60), Fraction(0): Fraction(-(2**60))}))
+    wishes = Wishes((Wish(Vector((side,), 2**50), (exp_sum({Fraction(1): -Fraction(1, 2**70)}),)),), None, None)
+    assert wishes.tokens_against(equation, 0, 1, Vector((1,), 1)) == -side
+
+
 def test_mass_close_to_zero() -> None:
     """s = e^{2^-90} - 1 is not told from 0 at first, and x = 1/s is then too large to be compared: over limits."""
     tiny = Fraction(1, 2**90)

@@ -184,7 +184,7 @@ class Consistent:
 
 
 def consistent(seed: int, *, n: int = 2, d: int = 3, c: fmpq | None = None, drop: fmpq | None = None) -> Consistent:
-    """Contexts of one score r, and a prompt of mass c e^r and output u with g·u = x = r − drop, that meet n ≥ 2 targets.
+    """Contexts of one score r, and a prompt of mass c e^r and output u, g·u = x = r − drop, that meet n ≥ 2 targets.
 
     All numbers are rational multiples of e^r. With m columns in the context, ``Σ (V z − a) = c (a − u)`` gives the
     last free column, whose score is r because ``g·a`` is chosen as ``(m r + c x)/(m + c)``.

@@ -194,7 +194,8 @@ def _guess_minimum(combination: OneCombination, length: int | None) -> tuple[flo
     centres = [0.0, *combination.log_S, -float(combination.rho), -float(combination.rho) + (log_length or 0.0)]
     near = [np.linspace(x - 20.0, x + 20.0, 801) for x in centres[:1]]
     near += [np.linspace(x - 2.0, x + 2.0, 41) for x in dict.fromkeys(centres[1:9])]
-    everything = np.concatenate([np.linspace(left, right, 1201), *near])
+    far = np.geomspace(20.0, right, 400)
+    everything = np.concatenate([np.linspace(left, right, 1201), far, -far, *near])
     grid = np.unique(np.round(np.clip(everything, left, right), 6))  # no two points that only rounding tells apart
     found = combination.guess(grid, log_length)
     values = found.loss

@@ -109,8 +109,13 @@ def decide(model: Transformer, data: Dataset, prompt_length: int | None = None, 
         if not group.memorizable and group.undecided is None:
             return _one_query_against(group, len(solved) == 1, without_prompt, infimum)
     if len(solved) == 1 and solved[0].possible is not None:
-        needed = solved[0].possible.length
-        reason = f"the {len(queries)} queries share one logit vector, and the prompt law is met with {needed} tokens"
+        needed = solved[0].possible.written_length
+        number = (
+            f"a number of tokens of {solved[0].possible.length.bit_length()} bits"
+            if needed is None
+            else (f"{needed} tokens")
+        )
+        reason = f"the {len(queries)} queries share one logit vector, and the prompt law is met with {number}"
         shortest = None if solved[0].undecided else needed
         return Decision(
             Memorization.MEMORIZABLE,
@@ -220,7 +225,7 @@ def _one_query_against(
     arguments = list(dict.fromkeys(reason.argument for reason in group.impossible))
     where = ", ".join(str(query) for query in group.problem.queries)
     unlimited = decide_one_query(group.problem) if group.length is not None else group
-    shortest = None if unlimited.possible is None or unlimited.undecided else unlimited.possible.length
+    shortest = None if unlimited.possible is None or unlimited.undecided else unlimited.possible.written_length
     reason = f"{where}: " + "; ".join(how[argument] for argument in arguments)
     if shortest is not None:
         reason += f" ({shortest} tokens would do for these)"

@@ -23,6 +23,7 @@ from constructions.single_layer.prompt_law import round_to_integer
 from constructions.verdict import Undecided
 
 Row = list[fmpq]
+MAX_LENGTH_BITS = 8192
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Possible:
     sources: tuple[tuple[fmpq, ...], ...]
     equation: Equation | None
     length: int
+
+    @property
+    def written_length(self) -> int | None:
+        """The length, None where it has thousands of digits: then nothing but its being finite is told or certified."""
+        return self.length if self.length.bit_length() <= MAX_LENGTH_BITS else None
 
 
 @dataclass(frozen=True)

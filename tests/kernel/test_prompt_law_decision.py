@@ -118,6 +118,9 @@ def test_the_boundary() -> None:
         assert sealed_verdict(whole(length))[0] == ("true" if length >= 3 else "false")
     # one token: s e^{-x} = 1 exactly for s = 1 and x = 0
     assert sealed_verdict(met(placed(0, 1, 1)))[0] == "true"
+    assert sealed_verdict(entropy(placed(0, None, 1)))[0] == "false"
+    assert sealed_verdict(entropy(placed(0, 1, 1)))[0] == "false"
+    assert sealed_verdict(entropy(placed("1/1000000", None, 1)))[0] == "true"
     assert sealed_verdict(met(placed("1/1000000", None, 1)))[0] == "false"
     assert sealed_verdict(met(placed("-1/1000000", 1, 1)))[0] == "false"
     assert sealed_verdict(met(placed("-1/1000000", 2, 1)))[0] == "true"

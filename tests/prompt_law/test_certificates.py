@@ -30,7 +30,7 @@ def decision_certificates(instance: Instance, length: int | None) -> list[Certif
     if decision.possible is None:
         return [impossible_certificate(instance.model, problem, length, decision.impossible)]
     found = [memorizable_certificate(instance.model, problem, decision.possible)]
-    if decision.possible.length > 1:
+    if (decision.possible.written_length or 1) > 1:
         fewer = decision.possible.length - 1
         shorter = decide_one_query(problem, fewer)
         assert shorter.possible is None

@@ -347,6 +347,26 @@ def test_one_example_and_its_length(command_json: RunJson) -> None:
     assert read_prompt("prompt.json").P.shape[1] == document["minimal_prompt_length"] >= 41
 
 
+def test_a_least_length_of_thousands_of_digits(command: Run, command_json: RunJson) -> None:
+    """Memorizable, with a certificate for any length; the number itself is not told."""
+    files = files_of(needs_exponent(20_000))
+    code, document = command_json("decide", *files, "--prompt", "prompt.json")
+    assert code == 0
+    assert (document["verdict"], document["minimal_prompt_length"]) == ("memorizable", None)
+    assert "bits" in document["reason"]
+    assert document["further_certificates"] == []
+    assert check_files([document["certificate"]])[0].verdict == "true"
+    code, _, err = command("decide", *files, "--prompt", "prompt.json")
+    assert err == "no prompt written to prompt.json: it has too many tokens\n"
+    code, document = command_json("decide", *files, "--prompt-length", 100)
+    assert (document["verdict"], document["minimal_prompt_length"]) == ("unmemorizable", None)
+
+
+def needs_exponent(exponent: int) -> Instance:
+    """About e^exponent tokens: d = 1, a = −exponent."""
+    return instance_of([1], I1, [RationalMatrix.of([[1, 0]])], [[-exponent]])
+
+
 def test_documents_of_floor_are_consistent(command_json: RunJson) -> None:
     """What the schema refuses: bounds with a reason, no bounds without one, bounds that are no decimals."""
     from importlib.resources import files

@@ -89,7 +89,7 @@ def _prompt(prompt: RationalPrompt | LawPoint) -> dict[str, Any]:
 
 
 def memorizable_certificate(model: Transformer, problem: LossProblem, possible: Possible) -> Certificate:
-    """Some prompt of at most ``possible.length`` tokens memorizes."""
+    """Some prompt of at most ``possible.length`` tokens memorizes (of any length where that is too long to write)."""
     points = [found.pieces[i].point for found, i in zip(problem.preimages, possible.choice, strict=True)]
     free = None
     if problem.g is None and not problem.integer_masses:
@@ -101,7 +101,7 @@ def memorizable_certificate(model: Transformer, problem: LossProblem, possible: 
         "g": None if problem.g is None else write.vector(problem.g),
         "equation": None if possible.equation is None else list(possible.equation.place),
     }
-    instance = single_layer_instance(model, problem.queries, possible.length)
+    instance = single_layer_instance(model, problem.queries, possible.written_length)
     return Certificate(SLUG, "memorizable", Evidence.EXACT, instance, witness)
 
 

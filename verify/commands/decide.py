@@ -136,9 +136,10 @@ def _write_prompt(path: Path | None, decision: Decision) -> str | None:
     if group is None or group.possible is None:
         print(f"no prompt written to {path}: the data are {decision.verdict.value}", file=sys.stderr)
         return None
-    box = prompt_box(explicit_prompt(group.problem, group.possible))
+    length = group.possible.written_length
+    box = None if length is None else prompt_box(explicit_prompt(group.problem, group.possible))
     if box is None:
-        print(f"no prompt written to {path}: it has {group.possible.length} tokens", file=sys.stderr)
+        print(f"no prompt written to {path}: it has {length or 'too many'} tokens", file=sys.stderr)
         return None
     write_json(path, prompt_json(box))
     return (

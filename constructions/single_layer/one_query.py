@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations as pairs_of
 
 from flint import arb, fmpq
@@ -94,10 +95,20 @@ class Combination:
     def __init__(self, problem: LossProblem, choice: tuple[int, ...]) -> None:
         self.problem, self.choice = problem, choice
         self.a = [points[i] for points, i in zip(problem.shifted, choice, strict=True)]
-        self.C = [
-            [b - view.mass * x for b, x in zip(view.sums, a, strict=True)]
-            for view, a in zip(problem.views, self.a, strict=True)
-        ]
+        self._entries: dict[tuple[int, int], ExpSum] = {}
+
+    @cached_property
+    def C(self) -> list[list[ExpSum]]:
+        """All C_k."""
+        return [[self._entry(k, c) for c in range(len(a))] for k, a in enumerate(self.a)]
+
+    def _entry(self, k: int, c: int) -> ExpSum:
+        """Coordinate c of C_k = Σ e^{score} (V z − a_k): made when it is asked for, as one equation may settle all."""
+        if (k, c) not in self._entries:
+            view, x = self.problem.views[k], self.a[k][c]
+            values = [view.values[c, j] - x for j in range(len(view.scores))]
+            self._entries[k, c] = ExpSum.weighted(values, view.scores)
+        return self._entries[k, c]
 
     def equations(self) -> Iterator[Equation]:
         for i, j in pairs_of(range(len(self.a)), 2):
@@ -105,16 +116,15 @@ class Combination:
 
     def pair(self, i: int, j: int) -> Iterator[Equation]:
         for c in range(len(self.problem.q)):
-            yield Equation(i, j, c, self.a[i][c] - self.a[j][c], self.C[i][c] - self.C[j][c])
+            yield Equation(i, j, c, self.a[i][c] - self.a[j][c], self._entry(i, c) - self._entry(j, c))
 
     def decide(self, length: int | None) -> Possible | Impossible:
         """Raises Undecided on the one-token boundary e^H = 1 (or e^H = N) where it is not decided exactly."""
-        sources: list[tuple[fmpq, ...]] = []
+        outside = self.problem.V.T.nullspace()
         for k, a in enumerate(self.a):
-            source = self.problem.V.solve(a)
-            if source is None:
-                return Impossible("range", query=k, w=tuple(self._outside_range(a)))
-            sources.append(tuple(source))
+            w = next((w for w in outside if dot(w, a) != 0), None)
+            if w is not None:
+                return Impossible("range", query=k, w=tuple(w))
         chosen: Equation | None = None
         for j in range(1, len(self.a)):  # against query 0: the other pairs follow
             for equation in self.pair(0, j):
@@ -128,15 +138,17 @@ class Combination:
                     chosen = equation
                 elif chosen.gamma * equation.delta != equation.gamma * chosen.delta:
                     return Impossible("masses", (chosen, equation))
-        return self._length(chosen, tuple(sources), length)
+        return self._length(chosen, length)
 
-    def _outside_range(self, a: Row) -> Row:
-        """w with w^T V = 0 and w·a ≠ 0."""
-        return next(w for w in self.problem.V.T.nullspace() if dot(w, a) != 0)
+    def _possible(self, equation: Equation | None, tokens: int) -> Possible:
+        sources = []
+        for a in self.a:
+            source = self.problem.V.solve(a)
+            assert source is not None  # what no output reaches has been excluded
+            sources.append(tuple(source))
+        return Possible(self.choice, tuple(sources), equation, tokens)
 
-    def _length(
-        self, equation: Equation | None, sources: tuple[tuple[fmpq, ...], ...], length: int | None
-    ) -> Possible | Impossible:
+    def _length(self, equation: Equation | None, length: int | None) -> Possible | Impossible:
         """The prompt law for the masses that solve the equations."""
         problem = self.problem
         equations = () if equation is None else (equation,)
@@ -144,9 +156,9 @@ class Combination:
             tokens = 1 if equation is None else _integer(equation)
             if tokens is None or (length is not None and tokens > length):
                 return Impossible("integer", equations)
-            return Possible(self.choice, sources, equation, tokens)
+            return self._possible(equation, tokens)
         if problem.g is None:  # a direction that V does not see: one token has any mass
-            return Possible(self.choice, sources, equation, 1)
+            return self._possible(equation, 1)
         if equation is None:
             needed = self._free_length(list(problem.g))
         else:
@@ -156,7 +168,7 @@ class Combination:
             needed = ratio.ceiling()
         if length is not None and needed > length:
             return Impossible("entropy" if equations else "length", equations)
-        return Possible(self.choice, sources, equation, needed)
+        return self._possible(equation, needed)
 
     def _free_length(self, g: Row) -> int:
         """Every mass allowed (all a_k equal, all C_k equal): 1 if c = S g·(a − A) ≥ 0, else max(1, ⌈e |c|
@@ -178,11 +190,8 @@ class Combination:
 
     def along(self, g: Row, k: int) -> ExpSum:
         """g·C_k."""
-        total = ExpSum({})
-        for x, y in zip(g, self.C[k], strict=True):
-            if x != 0:
-                total = total + y * x
-        return total
+        view, at_a = self.problem.views[k], dot(g, self.a[k])
+        return ExpSum.weighted([x - at_a for x in view.values.T.apply(g)], view.scores)
 
     def _entropy_factor(self, equation: Equation, g: Row) -> _Positive:
         """e^H = s e^{−x} with s = Γ/δ and x = g·a − (g·C)/s."""

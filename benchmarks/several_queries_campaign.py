@@ -4,7 +4,7 @@
 
 Random datasets with d = 2..6, n = 2..4, n ≤ d, one head. Every dataset is decided. ``unmemorizable`` ones are
 attacked by gradient descent over prompts (the best loss found is printed: it must stay above zero); for
-``memorizable`` ones whose length bound is at most 32 tokens an explicit prompt of at most 64 tokens is searched and
+``memorizable`` ones whose length bound is at most 32 tokens an explicit prompt is searched and
 proved by interval Newton (Krawczyk).
 """
 
@@ -15,7 +15,7 @@ import random
 import time
 from collections import Counter
 
-from constructions.single_layer.decide_several import decide_several, length_bound, shortest_found
+from constructions.single_layer.decide_several import MAX_TOKENS, decide_several, length_bound, shortest_found
 from constructions.verdict import Undecided
 from verify.claims.several_queries import random_data, several_queries
 from verify.search import adversary
@@ -59,11 +59,11 @@ def main() -> None:
         found = shortest_found(*decision.possible, more_than + 1, seed=k)
         if found is None:
             missed.append(
-                f"dataset {k} (d = {d}, n = {n}): more than {more_than} tokens needed, no prompt of ≤ 64 found"
+                f"dataset {k} (d = {d}, n = {n}): more than {more_than} tokens needed, none of ≤ {MAX_TOKENS} found"
             )
         else:
             proved += 1
-            gaps.append(found.tokens.shape[1] - more_than - 1)
+            gaps.append(found.length - more_than - 1)
     print(
         f"{args.count} datasets in {time.perf_counter() - start:.0f} s: {dict(counts)} "
         f"(undecided for dependent queries: {dependent})"

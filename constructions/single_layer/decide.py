@@ -159,7 +159,7 @@ def _several(
     if answer.too_short is not None:
         reason += f"; it needs more than {answer.too_short.length} tokens"
     if answer.proved is not None:
-        reason += f"; one of {answer.proved.tokens.shape[1]} tokens is proved"
+        reason += f"; one of {answer.proved.length} tokens is proved"
     return Decision(
         Memorization.MEMORIZABLE,
         "several-queries",

@@ -18,11 +18,20 @@ from constructions.numbers.exponential import midpoint
 from constructions.numbers.rational import RationalMatrix
 from constructions.single_layer.criterion_search import CriterionSearch, CriterionTree, FeasiblePoint
 from constructions.single_layer.loss_problem import MAX_COMBINATIONS, LossProblem
-from constructions.single_layer.newton_prompt import ProvedPrompt, find_prompt, prompt_from_clusters
+from constructions.single_layer.newton_prompt import (
+    PromptEquations,
+    ProvedPrompt,
+    clusters,
+    find_prompt,
+    prompt_from_clusters,
+    prompt_from_counts,
+)
 from constructions.single_layer.one_query import Impossible
 from constructions.single_layer.preimage import Preimage
 from constructions.single_layer.several_queries import Group, System, group_of
 from constructions.verdict import Undecided
+
+MAX_TOKENS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -203,16 +212,24 @@ def length_bound(data: SeveralQueries, limit: int = 1 << 20) -> tuple[int, Crite
 
 
 def shortest_found(
-    system: System, point: FeasiblePoint, at_least: int, *, limit: int = 64, seed: int = 0
+    system: System, point: FeasiblePoint, at_least: int, *, limit: int = MAX_TOKENS, seed: int = 0
 ) -> ProvedPrompt | None:
     """A proved prompt of at most ``limit`` tokens, as short as the search finds: from clusters of tokens first, then
-    from random starts at the few shortest lengths that are not excluded (at least ``at_least``)."""
-    best = prompt_from_clusters(system, CriterionSearch(system).short_points(point), longest=limit, seed=seed)
-    longest = limit if best is None else best.tokens.shape[1] - 1
+    from random starts at the few shortest lengths that are not excluded (at least ``at_least``), at last with few
+    tokens that are repeated."""
+    sigmas = list(CriterionSearch(system).short_points(point))
+    best = prompt_from_clusters(system, sigmas, longest=min(limit, 64), seed=seed)
+    longest = min(limit, 64) if best is None else best.length - 1
     for length in range(at_least, min(longest, at_least + 3) + 1):
         proved = find_prompt(system, length, starts=8, seed=seed)
         if proved is not None:
             return proved
+    if best is None and sigmas:
+        sigma = sigmas[-1]  # the divergences are least, and with them the length
+        means = [mean for mean, _ in clusters(system, sigma)]
+        best = prompt_from_counts(
+            lambda counts: PromptEquations(system, counts, sigma), means, shortest=at_least, longest=limit, seed=seed
+        )
     return best
 
 
@@ -232,12 +249,17 @@ class SeveralAnswer:
     def minimal_length(self) -> int | None:
         """The least number of tokens, where the bound meets the prompt."""
         more_than = 0 if self.too_short is None or self.too_short.length is None else self.too_short.length
-        found = None if self.proved is None else self.proved.tokens.shape[1]
+        found = None if self.proved is None else self.proved.length
         return found if found == more_than + 1 else None
 
 
 def answer_several(
-    data: SeveralQueries, length: int | None = None, *, explicit: bool = False, max_tokens: int = 64, seed: int = 0
+    data: SeveralQueries,
+    length: int | None = None,
+    *,
+    explicit: bool = False,
+    max_tokens: int = MAX_TOKENS,
+    seed: int = 0,
 ) -> SeveralAnswer:
     """Decide for any length, or for at most ``length`` tokens (where memorizable needs an explicit prompt).
     ``explicit`` asks for a proved prompt of at most ``max_tokens`` tokens. Raises Undecided."""

@@ -8,8 +8,9 @@ section 3.2 (ours).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import flint
 import numpy as np
@@ -30,24 +31,52 @@ RADIUS = fmpq(1, 2**60)
 
 @dataclass(frozen=True)
 class ProvedPrompt:
-    """A prompt within ``radius`` of ``tokens`` (d×m), entry by entry, meets every query exactly: Krawczyk's test
-    holds for the ``unknowns`` (entries of the prompt) with this preconditioner, the equations of group g divided by
-    e^{references[g]}."""
+    """A matrix within ``radius`` of ``tokens`` (d×c), entry by entry, with its column j taken ``counts[j]`` times, is a
+    prompt that meets every query exactly: Krawczyk's test holds for the ``unknowns`` (entries of the matrix) with this
+    preconditioner, the equations of group g divided by e^{references[g]}."""
 
     tokens: RationalMatrix
+    counts: tuple[int, ...]
     radius: fmpq
     unknowns: tuple[tuple[int, int], ...]
     preconditioner: RationalMatrix
     precision: int
     references: tuple[fmpq, ...]
 
+    @property
+    def length(self) -> int:
+        """The number of tokens of the prompt."""
+        return sum(self.counts)
+
+    def expanded(self, limit: int = 4096) -> RationalMatrix | None:
+        """The centre with every token as often as it is taken; None if that makes more than ``limit``."""
+        if self.length > limit:
+            return None
+        columns = [self.tokens.column(j) for j, n in enumerate(self.counts) for _ in range(n)]
+        return RationalMatrix.of_columns(columns)
+
+
+class Equations(Protocol):
+    """As many equations for a prompt as it takes to meet every query: in floats, with their derivatives by all entries
+    of the token matrix (row-major), and in balls over a box of token matrices."""
+
+    d: int
+    counts: tuple[int, ...]
+    count: int
+    scale: list[fmpq]
+    size: float
+
+    def residual(self, flat: Floats) -> Floats: ...
+    def jacobian(self, flat: Floats) -> Floats: ...
+    def enclosures(self, P: arb_mat, unknowns: Sequence[tuple[int, int]]) -> tuple[list[arb], arb_mat]: ...
+
 
 class PromptEquations:
-    """The equations of a system for prompts of one length, in floats and in balls, scaled by the mass e^{sigma[g]} that
-    is expected of the prompt (by the context mass when ``sigma`` is None)."""
+    """The equations of a system for prompts with given counts of tokens, scaled by the mass e^{sigma[g]} that is
+    expected of the prompt (by the context mass when ``sigma`` is None)."""
 
-    def __init__(self, system: System, length: int, sigma: Floats | None = None) -> None:
-        self.system, self.length = system, length
+    def __init__(self, system: System, counts: Sequence[int], sigma: Floats | None = None) -> None:
+        self.system, self.counts = system, tuple(counts)
         problem = system.groups[0].combination.problem
         self.d = len(problem.q)
         self.V = problem.V
@@ -74,13 +103,19 @@ class PromptEquations:
         self.q_float = np.array([[float(x) for x in group.q] for group in system.groups])
         self.a_float = np.array([[float(x) for x in group.combination.a[0]] for group in system.groups])
         self.C_float = np.array([[float(x) for x in row] for row in self.C])
+        self.size = 1 + float(np.abs(self.C_float).max())
+        self.counts_float = np.array([float(x) for x in self.counts])
+
+    def _weights(self, g: int, P: Floats) -> Floats:
+        result: Floats = self.counts_float * np.exp(np.clip(self.q_float[g] @ P - float(self.scale[g]), -600, 60))
+        return result
 
     def residual(self, flat: Floats) -> Floats:
         """All equations at a prompt, in floats."""
-        P = flat.reshape(self.d, self.length)
+        P = flat.reshape(self.d, -1)
         parts = []
         for g, mass in enumerate(self.mass):
-            weights = np.exp(np.clip(self.q_float[g] @ P - float(self.scale[g]), -600, 60))
+            weights = self._weights(g, P)
             parts.append(self.C_float[g] + (self.V_float @ P - self.a_float[g][:, None]) @ weights)
             if mass is not None:
                 parts.append(np.array([weights.sum() - float(mass)]))
@@ -88,10 +123,10 @@ class PromptEquations:
 
     def jacobian(self, flat: Floats) -> Floats:
         """Derivatives by all entries of the prompt (row-major), in floats."""
-        P = flat.reshape(self.d, self.length)
+        P = flat.reshape(self.d, -1)
         rows = []
         for g, mass in enumerate(self.mass):
-            weights = np.exp(np.clip(self.q_float[g] @ P - float(self.scale[g]), -600, 60))
+            weights = self._weights(g, P)
             values = self.V_float @ P - self.a_float[g][:, None]
             block = np.einsum("cj,i,j->cij", values, self.q_float[g], weights) + np.einsum(
                 "ci,j->cij", self.V_float, weights
@@ -110,11 +145,11 @@ class PromptEquations:
             q = [arb(x) for x in self.system.groups[g].q]
             a = [arb(x) for x in self.system.groups[g].combination.a[0]]
             weights = [
-                (sum((q[i] * P[i, j] for i in range(self.d)), arb(0)) - arb(self.scale[g])).exp()
-                for j in range(self.length)
+                n * (sum((q[i] * P[i, j] for i in range(self.d)), arb(0)) - arb(self.scale[g])).exp()
+                for j, n in enumerate(self.counts)
             ]
             for c in range(self.d):
-                shifted = [values[c, j] - a[c] for j in range(self.length)]
+                shifted = [values[c, j] - a[c] for j in range(len(self.counts))]
                 equations.append(self.C[g][c] + sum((w * x for w, x in zip(weights, shifted, strict=True)), arb(0)))
                 derivatives += [weights[j] * (q[i] * shifted[j] + arb(self.V[c, i])) for i, j in unknowns]
             if mass is not None:
@@ -151,14 +186,14 @@ def prompt_from_clusters(
         for extra in range(3):
             counts = [max(1, round(size)) + extra for _, size in parts]
             length = sum(counts)
-            if length > (longest if best is None else best.tokens.shape[1] - 1):
+            if length > (longest if best is None else best.length - 1):
                 continue
             columns = np.concatenate(
                 [np.repeat(mean[:, None], n, axis=1) for (mean, _), n in zip(parts, counts, strict=True)], axis=1
             )
             for noise in (0.0, 0.05, 0.3):
                 start = columns + noise * rng.normal(size=columns.shape)
-                proved = _from_start(PromptEquations(system, length, sigma), start.ravel())
+                proved = from_start(PromptEquations(system, (1,) * length, sigma), start.ravel())
                 if proved is not None:
                     best = proved
                     break
@@ -167,43 +202,74 @@ def prompt_from_clusters(
 
 def find_prompt(system: System, length: int, *, starts: int = 20, seed: int = 0) -> ProvedPrompt | None:
     """A proved prompt of exactly ``length`` tokens from random starts, or None when no start led to one."""
-    equations = PromptEquations(system, length)
+    equations = PromptEquations(system, (1,) * length)
     rng = np.random.default_rng(seed)
     for k in range(starts):
-        proved = _from_start(equations, rng.normal(size=equations.d * length) * (0.5, 1.0, 2.0, 4.0)[k % 4])
+        proved = from_start(equations, rng.normal(size=equations.d * length) * (0.5, 1.0, 2.0, 4.0)[k % 4])
         if proved is not None:
             return proved
     return None
 
 
-def _from_start(equations: PromptEquations, start: Floats) -> ProvedPrompt | None:
+def prompt_from_counts(
+    make: Callable[[Sequence[int]], Equations],
+    means: Sequence[Floats],
+    *,
+    shortest: int,
+    longest: int,
+    starts: int = 400,
+    seed: int = 0,
+) -> ProvedPrompt | None:
+    """A proved prompt with few different tokens that are repeated very often: random counts of at most ``longest``
+    tokens in all, random tokens around ``means``. Where entropies differ much and divergences are small only long
+    prompts exist, and these have few unknowns when tokens repeat. The shortest found is returned."""
+    rng = np.random.default_rng(seed)
+    best: ProvedPrompt | None = None
+    for _ in range(starts):
+        top = longest if best is None else best.length - 1
+        reach = np.exp(rng.uniform(np.log(max(2, shortest)), np.log(max(3, top))))
+        columns = int(rng.integers(2, 8))
+        counts = [int(x) for x in np.exp(rng.uniform(0, np.log(reach), size=columns)).round()]
+        if not shortest <= sum(counts) <= top:
+            continue
+        equations = make(counts)
+        around = np.array([means[int(rng.integers(len(means)))] for _ in counts]).T
+        start = around + rng.normal(size=around.shape) * rng.choice([0.3, 1.0, 3.0, 10.0])
+        proved = from_start(equations, start.ravel())
+        if proved is not None:
+            best = proved
+    return best
+
+
+def from_start(equations: Equations, start: Floats) -> ProvedPrompt | None:
     """Least squares in floats from one start, then the proof."""
     if len(start) < equations.count:
         return None
     try:
-        run = least_squares(
-            equations.residual,
-            start,
-            jac=equations.jacobian,
-            method="trf",
-            x_scale="jac",
-            xtol=1e-15,
-            ftol=1e-15,
-            gtol=1e-15,
-            max_nfev=300,
-        )
+        with np.errstate(all="ignore"):  # what is not finite in the end is refused
+            run = least_squares(
+                equations.residual,
+                start,
+                jac=equations.jacobian,
+                method="trf",
+                x_scale="jac",
+                xtol=1e-15,
+                ftol=1e-15,
+                gtol=1e-15,
+                max_nfev=300,
+            )
     except (ValueError, np.linalg.LinAlgError):
         return None
-    small = 1e-7 * (1 + float(np.abs(equations.C_float).max()))
+    small = 1e-7 * equations.size
     if not np.isfinite(run.x).all() or float(np.abs(run.fun).max()) > small:
         return None
     return _prove(equations, run.x)
 
 
-def _prove(equations: PromptEquations, flat: Floats) -> ProvedPrompt | None:
+def _prove(equations: Equations, flat: Floats) -> ProvedPrompt | None:
     """Polish in balls, then Krawczyk's test on a well-conditioned choice of unknowns."""
     jacobian = equations.jacobian(flat)
-    n, m = equations.count, equations.length
+    n, m = equations.count, len(equations.counts)
     try:
         pivots = qr(jacobian, mode="economic", pivoting=True)[2][:n]
         inverse = np.linalg.inv(jacobian[:, pivots])
@@ -223,14 +289,14 @@ def _prove(equations: PromptEquations, flat: Floats) -> ProvedPrompt | None:
                 centre[i][j] = fmpq(((centre[i][j] - s) * power).floor()) / power
         tokens = RationalMatrix.of(centre)
         return (
-            ProvedPrompt(tokens, RADIUS, unknowns, Y, PRECISION, tuple(equations.scale))
+            ProvedPrompt(tokens, equations.counts, RADIUS, unknowns, Y, PRECISION, tuple(equations.scale))
             if krawczyk(equations, tokens, RADIUS, unknowns, Y)
             else None
         )
 
 
 def krawczyk(
-    equations: PromptEquations,
+    equations: Equations,
     tokens: RationalMatrix,
     radius: fmpq,
     unknowns: Sequence[tuple[int, int]],

@@ -327,6 +327,7 @@ def prompt(
         "equations": list(places),
         "references": make.vector(rho),
         "tokens": make.matrix(columns),
+        "counts": [1] * N,
         "radius": make.scalar(radius),
         "unknowns": [list(u) for u in unknowns],
         "preconditioner": make.matrix([[rounded(x, 40) for x in r] for r in Y.tolist()]),

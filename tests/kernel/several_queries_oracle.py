@@ -315,7 +315,8 @@ def prompt(data: Data, witness: Json) -> bool:
     if any(data.mlp(z) != y for z, y in zip(points, data.targets, strict=True)):
         return False
     data.choose(points)
-    if not data.equations_hold(witness["equations"]):
+    counts = [number(n) for n in witness["counts"]]
+    if not data.equations_hold(witness["equations"]) or min(counts) < 1 or sum(counts) != data.length:
         return False
     with mpmath.workdps(50):
 
@@ -327,7 +328,10 @@ def prompt(data: Data, witness: Json) -> bool:
             result = []
             for q, a, context in zip(data.q, data.a, data.contexts, strict=True):
                 everything = [*tokens, *([real(x) for x in z] for z in context)]
-                weights = [mpmath.exp(mpmath.fdot([real(x) for x in q], t)) for t in everything]
+                times = counts + [1] * (len(everything) - len(tokens))
+                weights = [
+                    n * mpmath.exp(mpmath.fdot([real(x) for x in q], t)) for n, t in zip(times, everything, strict=True)
+                ]
                 for row, x in zip(data.V, a, strict=True):
                     values_ = [mpmath.fdot([real(y) for y in row], t) - real(x) for t in everything]
                     result.append(mpmath.fdot(weights, values_) / mpmath.fsum(weights))

@@ -325,8 +325,9 @@ NOT_CERTIFICATES: dict[str, tuple[Json, str]] = {
         "a layer without E",
     ),
     "length of a point": (edited("point", (("instance", "length"), 5)), "the length null"),
-    "no length of a prompt": (edited("prompt", (("instance", "length"), None)), "as many columns as the length"),
-    "another length of a prompt": (edited("prompt", (("instance", "length"), 6)), "as many columns as the length"),
+    "no length of a prompt": (edited("prompt", (("instance", "length"), None)), "as their sum"),
+    "another length of a prompt": (edited("prompt", (("instance", "length"), 6)), "as their sum"),
+    "a token taken no time": (edited("prompt", ((*W, "counts", 0), 0)), "positive integers"),
     "no tokens": (
         edited("prompt", (("instance", "length"), 1), ((*W, "tokens"), {"den": 1, "num": [[], []]})),
         "at least one column",

@@ -73,12 +73,13 @@ def prompt_certificate(model: Transformer, data: SeveralQueries, system: System,
         "equations": _equations(data, system),
         "references": write.vector(proved.references),
         "tokens": write.matrix(proved.tokens),
+        "counts": [write.integer(n) for n in proved.counts],
         "radius": write.scalar(proved.radius),
         "unknowns": [list(place) for place in proved.unknowns],
         "preconditioner": write.matrix(proved.preconditioner),
         "precision": proved.precision,
     }
-    instance = single_layer_instance(model, data.queries, proved.tokens.shape[1])
+    instance = single_layer_instance(model, data.queries, proved.length)
     return Certificate(SLUG, "prompt", Evidence.ENCLOSED, instance, witness)
 
 
@@ -193,8 +194,8 @@ def _explicit() -> CaseResult:
     system = decision.possible[0]
     proved = shortest_found(*decision.possible, 1)
     if proved is None:
-        return CaseResult(Verdict.UNDECIDED, Evidence.ENCLOSED, "no explicit prompt of at most 64 tokens was found")
-    summary = f"an exact prompt of {proved.tokens.shape[1]} tokens lies within 2^-60 of the printed one"
+        return CaseResult(Verdict.UNDECIDED, Evidence.ENCLOSED, "no explicit prompt was found")
+    summary = f"an exact prompt of {proved.length} tokens lies within 2^-60 of the printed one"
     return CaseResult(Verdict.PROVED, Evidence.ENCLOSED, summary, prompt_certificate(model, grouped, system, proved))
 
 

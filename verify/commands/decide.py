@@ -127,11 +127,15 @@ def _write_prompt(path: Path | None, decision: Decision) -> str | None:
         return None
     if decision.several is not None and decision.several.proved is not None:
         proved = decision.several.proved
-        write_json(path, prompt_json(PromptBox(proved.tokens, proved.radius)))
-        return f"{path} ({proved.tokens.shape[1]} tokens; an exact prompt lies within {float(proved.radius):.3g} of it)"
+        tokens = proved.expanded()
+        if tokens is None:
+            print(f"no prompt written to {path}: {proved.length} tokens are too many to write down", file=sys.stderr)
+            return None
+        write_json(path, prompt_json(PromptBox(tokens, proved.radius)))
+        return f"{path} ({proved.length} tokens; an exact prompt lies within {float(proved.radius):.3g} of it)"
     group = decision.one_query
     if decision.several is not None and decision.verdict is Memorization.MEMORIZABLE:
-        print(f"no prompt written to {path}: no explicit one of at most 64 tokens was found", file=sys.stderr)
+        print(f"no prompt written to {path}: no explicit one was found", file=sys.stderr)
         return None
     if group is None or group.possible is None:
         print(f"no prompt written to {path}: the data are {decision.verdict.value}", file=sys.stderr)

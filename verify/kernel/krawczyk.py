@@ -1,7 +1,7 @@
 """Claim `several-queries`, relation `prompt`: near the stated tokens there is a prompt that meets every query.
 
-For each group F has the components C_i + sum over tokens p of e^{q.p} (V p - a_i), i its first query, and, if it has
-an equation, sum e^{q.p} - gamma/delta, all divided by e^reference, which keeps the numbers small. Let x be the
+For each group F has the components C_i + sum over tokens p of count e^{q.p} (V p - a_i), i its first query, and, if it
+has an equation, sum count e^{q.p} - gamma/delta, all divided by e^reference, which keeps the numbers small. Let x be the
 unknown entries of the tokens, B the box of radius r around the stated x_0, and J an enclosure of the derivatives of F
 on B. If in each component
     |Y F(x_0)| + |1 - Y J| (r, ..., r) < r,
@@ -29,7 +29,7 @@ Row = list[Interval]
 
 @dataclass(frozen=True)
 class PromptBox:
-    """Tokens (rows), of which some entries are unknown up to the radius."""
+    """Tokens (rows), each taken so many times, of which some entries are unknown up to the radius."""
 
     setting: PromptSetting
     groups: Groups
@@ -37,6 +37,7 @@ class PromptBox:
     places: Places
     references: Vector
     tokens: Matrix
+    counts: tuple[int, ...]
     radius: Scalar
     unknowns: tuple[tuple[int, int], ...]
     preconditioner: Matrix
@@ -58,7 +59,7 @@ class PromptBox:
             J += slopes
         self._demand_contraction(F, J)
         return (
-            f"some prompt of {len(self.tokens.rows)} tokens close to the stated one meets every query "
+            f"some prompt of {sum(self.counts)} tokens close to the stated one meets every query "
             f"({self.setting.describe()}, logit vectors: {len(self.groups)}, unknowns: {len(self.unknowns)})"
         )
 
@@ -72,24 +73,31 @@ class PromptBox:
         for u, (_, j) in enumerate(self.unknowns):
             own.setdefault(j, []).append(u)
         scores = self.tokens @ group.q
-        weights = enclosed_exps(scores, reference, bits)
+        weights = [
+            weight.scaled(Scalar(count, 1))
+            for weight, count in zip(enclosed_exps(scores, reference, bits), self.counts, strict=True)
+        ]
         for j, weight in enumerate(weights):
             DEADLINE.check()
             values = head.value(self.tokens.row(j)) - wanted.a
             for c, n in enumerate(values.num):
                 F[c] += weight * enclosed(Scalar(n, values.den), bits)
             if j in own:
-                self._fill(J, own[j], group.q, Scalar(scores.num[j], scores.den) - reference, values, V)
+                self._fill(J, j, own[j], group.q, Scalar(scores.num[j], scores.den) - reference, values, V)
         if equation is not None:
             mass = equation.gamma.scaled(reciprocal(equation.delta))
             F.append(total(weights, bits) - _enclosed_sum(mass, reference, bits))
         return F, J
 
-    def _fill(self, J: list[Row], own: list[int], q: Vector, score: Scalar, values: Vector, V: list[Vector]) -> None:
-        """The derivatives by the unknown entries of one token, e^{q.p} (q_r (V p - a) + V_r) and e^{q.p} q_r."""
+    def _fill(
+        self, J: list[Row], j: int, own: list[int], q: Vector, score: Scalar, values: Vector, V: list[Vector]
+    ) -> None:
+        """The derivatives by the unknown entries of token j, e^{q.p} (q_r (V p - a) + V_r) and e^{q.p} q_r, times its
+        count."""
         bits, rows = self.bits, [self.unknowns[u][0] for u in own]
         moved = self._moved(q, rows)
         weight = Interval(enclosed_exp(score - moved, bits).lo, enclosed_exp(score + moved, bits).hi, bits)
+        weight = weight.scaled(Scalar(self.counts[j], 1))
         for c, n in enumerate(values.num):
             middle, entries = Scalar(n, values.den), Vector(tuple(column.num[c] for column in V), V[0].den)
             moved = self._moved(entries, rows)
@@ -131,14 +139,19 @@ def _enclosed_sum(value: ExpSum, reference: Scalar, bits: int) -> Interval:
 
 def read_prompt_box(setting: PromptSetting, groups: Groups, witness: Field) -> PromptBox:
     """The witness of a certificate, read but not checked."""
-    points, equations, references, tokens_field, radius, unknowns_field, preconditioner, precision = witness.record(
-        "points", "equations", "references", "tokens", "radius", "unknowns", "preconditioner", "precision"
+    points, equations, references, tokens_field, counts_field, radius, unknowns_field, preconditioner, precision = (
+        witness.record(
+            "points", "equations", "references", "tokens", "counts", "radius", "unknowns", "preconditioner", "precision"
+        )
     )
     d = setting.layer.mlp.d
     tokens = read_tokens(tokens_field, d)
-    N = len(tokens.rows)
-    if setting.length != N:
-        tokens_field.fail("as many columns as the length of the instance says", str(N))
+    columns = len(tokens.rows)
+    counts = counts_field.numbers(columns)
+    if min(counts) < 1:
+        counts_field.fail("positive integers", "one that is not")
+    if setting.length != sum(counts):
+        counts_field.fail("the length of the instance as their sum", str(sum(counts)))
     places = read_places(equations, setting, len(groups))
     components = d * len(groups) + sum(place is not None for place in places)
     if components > MAX_UNKNOWNS:
@@ -146,7 +159,7 @@ def read_prompt_box(setting: PromptSetting, groups: Groups, witness: Field) -> P
     unknowns = []
     for field in unknowns_field.items(components):
         row, column = field.items(2)
-        unknowns.append((row.index(d), column.index(N)))
+        unknowns.append((row.index(d), column.index(columns)))
     if len(set(unknowns)) < components:
         unknowns_field.fail("different entries", "one of them twice")
     bits = precision.integer()
@@ -159,6 +172,7 @@ def read_prompt_box(setting: PromptSetting, groups: Groups, witness: Field) -> P
         places,
         read_vector(references, len(groups)),
         tokens,
+        tuple(counts),
         read_scalar(radius),
         tuple(unknowns),
         read_matrix(preconditioner, components, components),

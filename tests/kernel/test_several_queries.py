@@ -6,12 +6,12 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import box_tree
 import kernel_certificates as make
 import krawczyk
 import limits
 import pytest
 import several_queries_oracle as oracle
-import several_refuted
 from kernel_certificates import changed
 from kernel_oracle import values
 from prompt_law_makers import sealed_verdict
@@ -395,9 +395,9 @@ def test_not_a_certificate(name: str) -> None:
 def test_nodes_of_all_trees_together(monkeypatch: pytest.MonkeyPatch) -> None:
     value = true("two preimages")
     count = str(value).count("'group'") + str(value).count("'tangents'")
-    monkeypatch.setattr(several_refuted, "MAX_NODES", count)
+    monkeypatch.setattr(box_tree, "MAX_NODES", count)
     assert sealed_verdict(value)[0] == "true"
-    monkeypatch.setattr(several_refuted, "MAX_NODES", count - 1)
+    monkeypatch.setattr(box_tree, "MAX_NODES", count - 1)
     assert sealed_verdict(value) == ("over limits", f"more than {count - 1} nodes in trees")
 
 

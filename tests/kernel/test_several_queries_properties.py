@@ -12,6 +12,7 @@ import mpmath
 import numpy as np
 import pytest
 import several_queries_oracle as oracle
+from curve import NOTHING, Curve
 from expsum import ExpSum, exp_sum, exponential
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -19,9 +20,10 @@ from kernel_certificates import changed, places
 from kernel_oracle import UnsureError, values
 from limits import Refuted
 from mass_equation import wish
+from multipliers import Multipliers
 from prompt_law_makers import sealed_verdict
 from prompt_setting import read_setting
-from query_groups import groups_of, vectors_by_query
+from query_groups import groups_of, vectors_by_member
 from rational import Matrix, Scalar, Vector, read_vector
 from reading import Field
 from several_queries_cases import MAKERS, scattered, tokens, true
@@ -63,7 +65,7 @@ def test_upper_bounds(line: Any, terms: Any, ends: Any, flat: bool) -> None:
     gamma = exp_sum(Vector((), 1), Vector((), 1))
     for c, e in terms:
         gamma += exponential(scalar(c), scalar(e))
-    curve = criterion.Curve(scalar(A), scalar(b), gamma)
+    curve = Curve(scalar(A), scalar(b), gamma)
     box = None if low is None else scalar(low), None if high is None else scalar(high)
     decay = float(enclosed(gamma))
 
@@ -102,9 +104,9 @@ def test_all_kinds_of_bounds_were_found() -> None:
 
 def test_values_that_are_equal_are_not_below_each_other() -> None:
     """h = s - 1 + 0 e^{-s} on [0, 1] has the largest value 0 exactly, which is not negative."""
-    curve = criterion.Curve(Scalar(1, 1), Scalar(-1, 1), criterion.NOTHING)
+    curve = Curve(Scalar(1, 1), Scalar(-1, 1), NOTHING)
     assert curve.upper((Scalar(0, 1), Scalar(1, 1)), None, "").sign() == 0
-    e = criterion.Curve(Scalar(0, 1), Scalar(-1, 1), exponential(Scalar(1, 1), Scalar(2, 1)))
+    e = Curve(Scalar(0, 1), Scalar(-1, 1), exponential(Scalar(1, 1), Scalar(2, 1)))
     assert e.upper((Scalar(2, 1), None), None, "").sign() == 0  # e^{2 - s} - 1 at s = 2
 
 
@@ -118,7 +120,7 @@ def inequalities(problem: Several) -> tuple[criterion.Criterion, list[Any]]:
     den = int(np.lcm.reduce([x.denominator for r in rows for x in r]))
     inverse = Matrix(tuple(tuple(int(x * den) for x in r) for r in rows), den, problem.d)
     points = [read_vector(Field(make.vector(z), "")) for (z,) in problem.points]
-    wishes = [wish(setting, k, q, z) for k, (q, z) in enumerate(zip(vectors_by_query(groups), points, strict=True))]
+    wishes = [wish(setting, k, q, z) for k, (q, z) in enumerate(zip(vectors_by_member(groups), points, strict=True))]
     return criterion.criterion(setting, groups, inverse, wishes, Scalar(7, 2)), list(groups)
 
 
@@ -128,7 +130,7 @@ def test_the_inequalities_are_entropies_and_divergences(seed: int, d: int, n: in
     prompt = tokens(seed + 100, d, 6)
     problem = aimed_at(scattered(seed, d, n, 3), prompt, 150)
     found, groups = inequalities(problem)
-    q = [[number(x) for x in problem.q(group.queries[0])] for group in groups]
+    q = [[number(x) for x in problem.q(group.members[0])] for group in groups]
     scores = [[mpmath.fdot(v, [number(x) for x in t]) for t in prompt] for v in q]
     sigma = [mpmath.log(mpmath.fsum(map(mpmath.exp, s))) for s in scores]
     laws = [[mpmath.exp(x - total) for x in s] for s, total in zip(scores, sigma, strict=True)]
@@ -137,23 +139,23 @@ def test_the_inequalities_are_entropies_and_divergences(seed: int, d: int, n: in
     def combination(entropy: list[int], divergence: list[list[int]], length: list[int]) -> Any:
         """The value of the combination at sigma, read from the curves that the leaf check uses."""
         total = mpmath.mpf(0)
-        original = criterion.Curve.upper
+        original = Curve.upper
 
-        def at_sigma(curve: criterion.Curve, ends: Any, tangent: Any, where: str) -> ExpSum:
+        def at_sigma(curve: Curve, ends: Any, tangent: Any, where: str) -> ExpSum:
             nonlocal total
             g = int(where.rsplit(" ", 1)[-1])
             A, b = (mpmath.mpf(x.num) / x.den for x in (curve.A, curve.b))
             total += A * sigma[g] + b + enclosed(curve.gamma) * mpmath.exp(-sigma[g])
             return exponential(Scalar(-1, 1), Scalar(0, 1))
 
-        criterion.Curve.upper = at_sigma  # type: ignore[method-assign]
+        Curve.upper = at_sigma  # type: ignore[method-assign]
         try:
-            multipliers = criterion.Multipliers(
+            multipliers = Multipliers(
                 Vector(tuple(entropy), 2), Matrix(tuple(map(tuple, divergence)), 3, G), Vector(tuple(length), 5)
             )
             found.demand_refuted(multipliers, [(None, None)] * G, [None] * G, "x")
         finally:
-            criterion.Curve.upper = original  # type: ignore[method-assign]
+            Curve.upper = original  # type: ignore[method-assign]
         return total
 
     rng = random.Random(seed)

@@ -82,13 +82,25 @@ def read_tokens(field: Field, d: int) -> Matrix:
     return tokens
 
 
-def read_layer_and_queries(layer_field: Field, queries_field: Field) -> tuple[Layer, tuple[Query, ...]]:
-    """A layer and the queries put to it; positional embedding and causal mask are applied on the way."""
-    heads_field, mlp_field, causal_field, E = layer_field.record("heads", "mlp", "causal", "E")
+def _read_parts(field: Field) -> tuple[tuple[Head, ...], Mlp, bool, Matrix | None]:
+    """Heads, MLP, whether there is a causal mask, positional embedding (a row for each position)."""
+    heads_field, mlp_field, causal, E = field.record("heads", "mlp", "causal", "E")
     mlp = read_mlp(mlp_field)
     heads = read_heads(heads_field, mlp.d)
-    causal = causal_field.boolean()
-    embedding = None if E.is_null() else read_tokens(E, mlp.d)
+    return heads, mlp, causal.boolean(), None if E.is_null() else read_tokens(E, mlp.d)
+
+
+def read_layer(field: Field) -> Layer:
+    """A layer without positional embedding; for what is read at single tokens a mask plays no role."""
+    heads, mlp, _, embedding = _read_parts(field)
+    if embedding is not None:
+        field.fail("a layer without E", "one with E")
+    return Layer(heads, mlp, None)
+
+
+def read_layer_and_queries(layer_field: Field, queries_field: Field) -> tuple[Layer, tuple[Query, ...]]:
+    """A layer and the queries put to it; positional embedding and causal mask are applied on the way."""
+    heads, mlp, causal, embedding = _read_parts(layer_field)
     queries: list[Query] = []
     prompt_length = None
     for field in queries_field.items():

@@ -1,5 +1,6 @@
 """Preimages of the MLP that are finite sets of points, and the ways to choose a point for each query."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -7,6 +8,7 @@ from limits import DEADLINE, OverLimits, demand
 from preimage import Mlp, Point, Preimage, read_preimage
 from rational import Matrix, Vector, read_vector
 from reading import Field
+from vectors import entry, unit
 
 MAX_COMBINATIONS = 4096
 
@@ -36,10 +38,9 @@ class FinitePreimage:
         for k, (z, coordinates) in enumerate(zip(self.points, self.multipliers, strict=True)):
             for c, (above, below) in enumerate(coordinates):
                 name = f"{where}: piece {k}, coordinate {c}"
-                unit = Vector(tuple(int(i == c) for i in range(mlp.d)), 1)
-                upper = preimage.upper_bound(k, unit, origin, above, name)
-                lower = -preimage.upper_bound(k, -unit, origin, below, name)
-                value = unit.dot(z)
+                axis, value = unit(c, mlp.d), entry(z, c)
+                upper = preimage.upper_bound(k, axis, origin, above, name)
+                lower = -preimage.upper_bound(k, -axis, origin, below, name)
                 demand((upper - value).sign() == 0, f"{name}: the bound from above is not the coordinate")
                 demand((lower - value).sign() == 0, f"{name}: the bound from below is not the coordinate")
         return known
@@ -63,8 +64,7 @@ def combinations(preimages: tuple[FinitePreimage, ...]) -> list[tuple[int, ...]]
     return list(product(*(range(len(preimage.points)) for preimage in preimages)))
 
 
-def read_finite_preimage(field: Field, mlp: Mlp, y: Vector) -> FinitePreimage:
-    """A finite preimage proof for the target y."""
+def _read_finite_preimage(field: Field, mlp: Mlp, y: Vector) -> FinitePreimage:
     if not field.has("points"):
         preimage = read_preimage(field, mlp, y)
         if not isinstance(preimage.proof, Point):
@@ -82,3 +82,9 @@ def read_finite_preimage(field: Field, mlp: Mlp, y: Vector) -> FinitePreimage:
             tuple((read_vector(above, mlp.units), read_vector(below, mlp.units)) for above, below in pairs)
         )
     return FinitePreimage(preimage, tuple(found), tuple(multipliers))
+
+
+def read_finite_preimages(field: Field, mlp: Mlp, targets: Sequence[Vector]) -> tuple[FinitePreimage, ...]:
+    """A finite preimage proof for each target."""
+    fields = field.items(len(targets))
+    return tuple(_read_finite_preimage(proof, mlp, y) for proof, y in zip(fields, targets, strict=True))

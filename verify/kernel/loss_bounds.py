@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from finite_preimage import FinitePreimage, combinations, demand_all_points, read_finite_preimage
+from finite_preimage import FinitePreimage, combinations, demand_all_points, read_finite_preimages
 from limits import OverLimits, demand
 from loss_cover import Axis, Cover, candidate, read_cover
 from prompt_loss import PromptLoss, read_prompt_loss
@@ -56,10 +56,7 @@ def read_loss_bounds(setting: PromptSetting, witness: Field) -> LossBounds:
         "preimages", "reference", "g", "log_length", "orthogonal", "precision", "lower", "upper"
     )
     n, mlp = len(setting.queries), setting.layer.mlp
-    preimages = tuple(
-        read_finite_preimage(field, mlp, query.target)
-        for field, query in zip(proofs.items(n), setting.queries, strict=True)
-    )
+    preimages = read_finite_preimages(proofs, mlp, [query.target for query in setting.queries])
     g = None if g_field.is_null() else read_vector(g_field, mlp.d)
     log_length = None
     if log_field.is_null() != (g is None or setting.length is None):

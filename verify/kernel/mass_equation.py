@@ -69,6 +69,7 @@ class Wishes:
     wishes: tuple[Wish, ...]
     g: Vector | None
     length: int | None
+    names: tuple[str, str] = ("query", "queries")
 
     def equation(self, place: Place) -> Equation:
         """The equation in one place."""
@@ -80,9 +81,9 @@ class Wishes:
         """All queries ask for the same a and C."""
         first = self.wishes[0]
         for k, other in enumerate(self.wishes):
-            demand((other.a - first.a).is_zero(), f"{where}: query {k} asks for another a")
+            demand((other.a - first.a).is_zero(), f"{where}: {self.names[0]} {k} asks for another a")
             for mine, others in zip(first.C, other.C, strict=True):
-                demand(mine.equals(others), f"{where}: query {k} asks for another C")
+                demand(mine.equals(others), f"{where}: {self.names[0]} {k} asks for another C")
 
     def demand_solved_by(self, equation: Equation, where: str) -> None:
         """The mass gamma/delta solves all the equations: those with query 0 suffice."""
@@ -90,7 +91,8 @@ class Wishes:
             for c in range(len(self.wishes[0].a)):
                 other = self.equation(Place(0, k, c))
                 same = other.gamma.scaled(equation.delta).equals(equation.gamma.scaled(other.delta))
-                demand(same, f"{where}: the mass does not solve the equation of query {k}, coordinate {c}")
+                name = f"{self.names[0]} {k}, coordinate {c}"
+                demand(same, f"{where}: the mass does not solve the equation of {name}")
 
     def tokens_against(self, equation: Equation, i: int, count: int, g: Vector) -> int:
         """The sign of s e^{-x} - count, for an equation with s > 0 and query i."""
@@ -153,8 +155,7 @@ def _ratio(numerator: ExpSum, denominator: ExpSum) -> Scalar | None:
     return ratio if top.equals(bottom.scaled(ratio)) else None
 
 
-def read_place(field: Field, setting: PromptSetting) -> Place:
-    """[i, j, c]."""
+def read_place(field: Field, count: int, d: int) -> Place:
+    """[i, j, c]: two of so many numbers, and a coordinate."""
     i, j, c = field.items(3)
-    n = len(setting.queries)
-    return Place(i.index(n), j.index(n), c.index(setting.layer.mlp.d))
+    return Place(i.index(count), j.index(count), c.index(d))

@@ -75,5 +75,5 @@ def read_memorizable(setting: PromptSetting, witness: Field) -> Memorizable:
         tuple(read_vector(field, d) for field in sources.items(n)),
         None if free.is_null() else read_vector(free, d),
         None if g.is_null() else read_vector(g, d),
-        None if equation.is_null() else read_place(equation, setting),
+        None if equation.is_null() else read_place(equation, n, d),
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from finite_preimage import FinitePreimage, combinations, demand_all_points, read_finite_preimage
+from finite_preimage import FinitePreimage, combinations, demand_all_points, read_finite_preimages
 from limits import Refuted, demand
 from mass_equation import Equation, Place, Wishes, read_place, wish
 from prompt_setting import PromptSetting
@@ -161,14 +161,18 @@ def _read_out_of_reach(field: Field, setting: PromptSetting) -> OutOfReach:
     return OutOfReach(query.index(len(setting.queries)), read_vector(w, setting.layer.mlp.d))
 
 
+def _place(field: Field, setting: PromptSetting) -> Place:
+    return read_place(field, len(setting.queries), setting.layer.mlp.d)
+
+
 def _read_place(field: Field, setting: PromptSetting) -> Place:
     _, equation = field.record("argument", "equation")
-    return read_place(equation, setting)
+    return _place(equation, setting)
 
 
 def _read_two_masses(field: Field, setting: PromptSetting) -> TwoMasses:
     _, equations = field.record("argument", "equations")
-    first, second = (read_place(equation, setting) for equation in equations.items(2))
+    first, second = (_place(equation, setting) for equation in equations.items(2))
     return TwoMasses((first, second))
 
 
@@ -198,10 +202,7 @@ def read_no_prompt(setting: PromptSetting, witness: Field) -> NoPrompt:
     """The witness of a certificate, read but not checked."""
     proofs, g, arguments = witness.record("preimages", "g", "combinations")
     mlp = setting.layer.mlp
-    preimages = tuple(
-        read_finite_preimage(field, mlp, query.target)
-        for field, query in zip(proofs.items(len(setting.queries)), setting.queries, strict=True)
-    )
+    preimages = read_finite_preimages(proofs, mlp, [query.target for query in setting.queries])
     return NoPrompt(
         setting,
         preimages,

@@ -14,18 +14,45 @@ from dataclasses import dataclass
 
 from attention import Head, Layer, Query, read_layer_and_queries
 from expsum import ExpSum, exp_sum
-from limits import demand
+from limits import DEADLINE, demand
 from rational import Vector
 from reading import Field
 
 
+def in_words(number: int) -> str:
+    """A number that may be too long for decimal digits."""
+    return str(number) if number < 1 << 64 else hex(number)
+
+
 @dataclass(frozen=True)
-class PromptSetting:
-    """The instance: a layer with one head, at least one query, N or None for any length."""
+class Setting:
+    """The instance: a layer, at least one query, N or None for any length."""
 
     layer: Layer
     queries: tuple[Query, ...]
     length: int | None
+
+    def allowed(self) -> str:
+        """The prompts, in words."""
+        if self.length is None:
+            return "prompts of any length"
+        return f"prompts of {'at most ' if self.layer.prompt_length is None else ''}{in_words(self.length)} tokens"
+
+    def describe(self) -> str:
+        """The layer and the queries, in words."""
+        heads = "one head" if len(self.layer.heads) == 1 else f"heads: {len(self.layer.heads)}"
+        return f"{heads}, d = {self.layer.mlp.d}, queries: {len(self.queries)}"
+
+    def demand_targets(self, points: tuple[Vector, ...]) -> None:
+        """Each point is a preimage of the target of its query."""
+        for k, (query, z) in enumerate(zip(self.queries, points, strict=True)):
+            DEADLINE.check()
+            demand((self.layer.mlp.output(z) - query.target).is_zero(), f"query {k}: MLP(z) is not the target")
+
+
+@dataclass(frozen=True)
+class PromptSetting(Setting):
+    """The same for a layer with one head."""
 
     @property
     def head(self) -> Head:
@@ -43,17 +70,6 @@ class PromptSetting:
         """V^T g = q, so that g.(V p) = q.p for every p."""
         demand((self.head.value_row(g) - q).is_zero(), "V^T g is not the logit vector")
 
-    def allowed(self) -> str:
-        """The prompts, in words."""
-        if self.length is None:
-            return "prompts of any length"
-        number = str(self.length) if self.length < 1 << 64 else hex(self.length)
-        return f"prompts of {'at most ' if self.layer.prompt_length is None else ''}{number} tokens"
-
-    def describe(self) -> str:
-        """The layer and the queries, in words."""
-        return f"one head, d = {self.layer.mlp.d}, queries: {len(self.queries)}"
-
 
 def differences(head: Head, query: Query, a: Vector) -> list[Vector]:
     """V z - a for the columns z of the context."""
@@ -66,12 +82,10 @@ def context_difference(head: Head, query: Query, q: Vector, a: Vector) -> tuple[
     return tuple(exp_sum(Vector(numbers, rows[0].den), scores) for numbers in zip(*(r.num for r in rows), strict=True))
 
 
-def read_setting(instance: Field) -> PromptSetting:
-    """The instance of a certificate."""
+def read_setting_of_heads(instance: Field) -> Setting:
+    """The instance of a certificate about a layer with any number of heads."""
     layer_field, queries_field, length_field = instance.record("layer", "queries", "length")
     layer, queries = read_layer_and_queries(layer_field, queries_field)
-    if len(layer.heads) != 1:
-        layer_field.fail("exactly one head", str(len(layer.heads)))
     if not queries:
         queries_field.fail("at least one query", "none")
     length = None if length_field.is_null() else length_field.integer()
@@ -79,4 +93,13 @@ def read_setting(instance: Field) -> PromptSetting:
         length_field.fail("a positive integer or null")
     if layer.prompt_length not in (None, length):
         length_field.fail(f"the prompt length {layer.prompt_length} that E fixes")
-    return PromptSetting(layer, queries, length)
+    return Setting(layer, queries, length)
+
+
+def read_setting(instance: Field) -> PromptSetting:
+    """The instance of a certificate about a layer with one head."""
+    setting = read_setting_of_heads(instance)
+    if len(setting.layer.heads) != 1:
+        layer_field, _, _ = instance.record("layer", "queries", "length")
+        layer_field.fail("exactly one head", str(len(setting.layer.heads)))
+    return PromptSetting(setting.layer, setting.queries, setting.length)

@@ -3,24 +3,25 @@
 from dataclasses import dataclass
 
 from criterion import criterion
-from krawczyk import read_prompt_box
 from limits import demand
 from mass_equation import Wishes, wish
+from multipliers import read_two
 from prompt_law import Statement
 from prompt_setting import PromptSetting, read_setting
 from query_groups import (
     Groups,
     Places,
     demand_bracket,
+    demand_dual,
     demand_equations,
     demand_inverse,
-    demand_targets,
     groups_of,
     read_places,
-    vectors_by_query,
+    vectors_by_member,
 )
-from rational import Matrix, Scalar, Vector, read_matrix, read_scalar, read_vector
+from rational import Matrix, Scalar, Vector, read_matrix, read_vector
 from reading import Envelope, Field
+from several_prompt import read_several_prompt
 from several_refuted import read_several_refuted
 
 
@@ -39,14 +40,11 @@ class SeveralMemorizable:
     def check(self) -> str:
         """For independent logit vectors all such masses and means come from one prompt."""
         setting, groups = self.setting, self.groups
-        demand_targets(setting, self.points)
+        setting.demand_targets(self.points)
         demand_inverse(setting, self.inverse)
-        for g, group in enumerate(groups):
-            values = self.dual @ group.q
-            kronecker = (values.num[k] == (values.den if k == g else 0) for k in range(len(groups)))
-            demand(all(kronecker), f"the logit vector of group {g} is not dual to the rows of the dual matrix")
+        demand_dual(groups, self.dual, "the dual matrix")
         wishes = tuple(
-            wish(setting, k, q, z) for k, (q, z) in enumerate(zip(vectors_by_query(groups), self.points, strict=True))
+            wish(setting, k, q, z) for k, (q, z) in enumerate(zip(vectors_by_member(groups), self.points, strict=True))
         )
         equations = demand_equations(groups, Wishes(wishes, None, None), self.places, "")
         for g, (equation, (low, high)) in enumerate(zip(equations, self.box, strict=True)):
@@ -60,18 +58,14 @@ class SeveralMemorizable:
 def _read_memorizable(setting: PromptSetting, groups: Groups, witness: Field) -> SeveralMemorizable:
     points, inverse, dual, equations, box = witness.record("points", "inverse", "dual", "equations", "box")
     d, count = setting.layer.mlp.d, len(groups)
-    intervals = []
-    for field in box.items(count):
-        low, high = map(read_scalar, field.items(2))
-        intervals.append((low, high))
     return SeveralMemorizable(
         setting,
         groups,
         tuple(read_vector(field, d) for field in points.items(len(setting.queries))),
         read_matrix(inverse, d, d),
         read_matrix(dual, count, d),
-        read_places(equations, setting, count),
-        tuple(intervals),
+        read_places(equations, groups, d),
+        tuple(map(read_two, box.items(count))),
     )
 
 
@@ -88,5 +82,5 @@ def read(envelope: Envelope) -> Statement:
             envelope.instance.fail("the length null", "a number")
         return _read_memorizable(setting, groups, envelope.witness)
     if relation == "prompt":
-        return read_prompt_box(setting, groups, envelope.witness)
+        return read_several_prompt(setting, groups, envelope.witness)
     return read_several_refuted(setting, groups, envelope.witness)

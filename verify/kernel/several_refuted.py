@@ -7,11 +7,20 @@ combination of the inequalities that every prompt obeys is negative.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from criterion import Criterion, Ends, Multipliers, criterion, rational
-from expsum import exponential
-from finite_preimage import FinitePreimage, combinations, demand_all_points, read_finite_preimage
-from limits import DEADLINE, OverLimits, demand
-from mass_equation import Wish, Wishes, read_place, wish
+from box_tree import Box, node_numbers, read_leaves
+from criterion import Criterion, criterion
+from curve import read_tangents
+from finite_preimage import FinitePreimage, combinations, demand_all_points, read_finite_preimages
+from mass_equation import Place, Wish, Wishes, read_place, wish
+from multipliers import (
+    LogLength,
+    Multipliers,
+    demand_log_length,
+    demand_null,
+    read_log_length,
+    read_multipliers,
+    read_two,
+)
 from no_prompt import NoMass, Situation, TwoMasses
 from prompt_setting import PromptSetting
 from query_groups import (
@@ -22,13 +31,10 @@ from query_groups import (
     demand_inverse,
     demand_one_group,
     read_places,
-    vectors_by_query,
+    vectors_by_member,
 )
-from rational import ONE, Matrix, Scalar, read_matrix, read_scalar, read_vector
+from rational import Matrix, Scalar, read_matrix
 from reading import Field
-
-MAX_NODES = 100_000
-Box = tuple[Ends, ...]
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class SeveralRefuted:
     groups: Groups
     preimages: tuple[FinitePreimage, ...]
     inverse: Matrix
-    log_length: tuple[Scalar, Scalar] | None
+    log_length: LogLength | None
     arguments: tuple[Argument, ...]
 
     def check(self) -> str:
@@ -77,11 +83,8 @@ class SeveralRefuted:
         setting, groups = self.setting, self.groups
         demand_all_points(self.preimages)
         demand_inverse(setting, self.inverse)
-        if setting.length is not None and self.log_length is not None:
-            low, high = (exponential(ONE, end) - rational(Scalar(setting.length, 1)) for end in self.log_length)
-            demand(low.sign() <= 0, "log_length: log N is below")
-            demand(high.sign() >= 0, "log_length: log N is above")
-        vectors = vectors_by_query(groups)
+        demand_log_length(setting, self.log_length)
+        vectors = vectors_by_member(groups)
         wishes = [
             [wish(setting, k, q, z) for z in preimage.points]
             for k, (q, preimage) in enumerate(zip(vectors, self.preimages, strict=True))
@@ -107,71 +110,42 @@ class SeveralRefuted:
             argument.demand_all(Situation(setting, groups[0].q, wishes), where)
 
 
-def _read_leaves(root: Field, box: Box, bounded_length: bool, nodes: Iterator[int]) -> tuple[Leaf, ...]:
-    count = len(box)
-    leaves: list[Leaf] = []
-    stack = [(root, box)]
-    while stack:
-        DEADLINE.check()
-        if next(nodes, None) is None:
-            raise OverLimits(f"more than {MAX_NODES} nodes in trees")
-        node, box = stack.pop()
-        if node.has("group"):
-            group, at, below, above = node.record("group", "at", "below", "above")
-            g, cut = group.index(count), read_scalar(at)
-            low, high = box[g]
-            rest = box[:g], box[g + 1 :]
-            upper: Ends = (cut if low is None or (cut - low).sign() > 0 else low), high
-            lower: Ends = low, (cut if high is None or (cut - high).sign() < 0 else high)
-            stack += [(above, (*rest[0], upper, *rest[1])), (below, (*rest[0], lower, *rest[1]))]
-        else:
-            entropy, divergence, length, tangents = node.record("entropy", "divergence", "length", "tangents")
-            _demand_null(length, not bounded_length)
-            multipliers = Multipliers(
-                read_vector(entropy, count),
-                read_matrix(divergence, count, count),
-                None if length.is_null() else read_vector(length, count),
-            )
-            points = tuple(None if field.is_null() else read_scalar(field) for field in tangents.items(count))
-            leaves.append(Leaf(box, multipliers, points))
-    return tuple(leaves)
+def _read_leaf(node: Field, box: Box, setting: PromptSetting) -> Leaf:
+    entropy, divergence, length, tangents = node.record("entropy", "divergence", "length", "tangents")
+    multipliers = read_multipliers(entropy, divergence, length, len(box), setting)
+    return Leaf(box, multipliers, read_tangents(tangents, len(box)))
 
 
-def _demand_null(field: Field, expected: bool) -> None:
-    if field.is_null() != expected:
-        field.fail("null" if expected else "no null")
-
-
-def _read_two(field: Field) -> tuple[Scalar, Scalar]:
-    low, high = map(read_scalar, field.items(2))
-    return low, high
-
-
-def _read_tree_argument(field: Field, setting: PromptSetting, count: int, nodes: Iterator[int]) -> Tree:
+def _read_tree_argument(field: Field, setting: PromptSetting, groups: Groups, nodes: Iterator[int]) -> Tree:
     _, equations, brackets_field, root = field.record("argument", "equations", "brackets", "tree")
-    places = read_places(equations, setting, count)
+    places = read_places(equations, groups, setting.layer.mlp.d)
     brackets: list[tuple[Scalar, Scalar] | None] = []
-    for place, bracket in zip(places, brackets_field.items(count), strict=True):
-        _demand_null(bracket, place is None)
-        brackets.append(None if place is None else _read_two(bracket))
+    for place, bracket in zip(places, brackets_field.items(len(groups)), strict=True):
+        demand_null(bracket, place is None)
+        brackets.append(None if place is None else read_two(bracket))
     box: Box = tuple((None, None) if bracket is None else bracket for bracket in brackets)
-    return Tree(places, tuple(brackets), _read_leaves(root, box, setting.length is not None, nodes))
+    leaves = read_leaves(root, box, nodes, lambda node, part: _read_leaf(node, part, setting))
+    return Tree(places, tuple(brackets), tuple(leaves))
 
 
-def _read_arguments(fields: Sequence[Field], setting: PromptSetting, count: int) -> Iterator[Argument]:
-    nodes = iter(range(MAX_NODES))  # for all trees together
+def _read_arguments(fields: Sequence[Field], setting: PromptSetting, groups: Groups) -> Iterator[Argument]:
+    nodes = node_numbers()
+
+    def place(field: Field) -> Place:
+        return read_place(field, len(setting.queries), setting.layer.mlp.d)
+
     for field in fields:
         if not isinstance(field.value, dict) or not field.has("argument"):
             field.fail('an object with the field "argument"')
         name = Field(field.value["argument"], f"{field.path}.argument").choice("sign", "masses", "tree")
         if name == "tree":
-            yield _read_tree_argument(field, setting, count, nodes)
+            yield _read_tree_argument(field, setting, groups, nodes)
         elif name == "sign":
             _, equation = field.record("argument", "equation")
-            yield NoMass(read_place(equation, setting))
+            yield NoMass(place(equation))
         else:
             _, equations = field.record("argument", "equations")
-            first, second = (read_place(equation, setting) for equation in equations.items(2))
+            first, second = map(place, equations.items(2))
             yield TwoMasses((first, second))
 
 
@@ -179,16 +153,12 @@ def read_several_refuted(setting: PromptSetting, groups: Groups, witness: Field)
     """The witness of a certificate, read but not checked."""
     proofs, inverse, log_field, arguments = witness.record("preimages", "inverse", "log_length", "combinations")
     mlp = setting.layer.mlp
-    preimages = tuple(
-        read_finite_preimage(field, mlp, query.target)
-        for field, query in zip(proofs.items(len(setting.queries)), setting.queries, strict=True)
-    )
-    _demand_null(log_field, setting.length is None)
+    preimages = read_finite_preimages(proofs, mlp, [query.target for query in setting.queries])
     return SeveralRefuted(
         setting,
         groups,
         preimages,
         read_matrix(inverse, mlp.d, mlp.d),
-        None if log_field.is_null() else _read_two(log_field),
-        tuple(_read_arguments(arguments.items(len(combinations(preimages))), setting, len(groups))),
+        read_log_length(log_field, setting),
+        tuple(_read_arguments(arguments.items(len(combinations(preimages))), setting, groups)),
     )

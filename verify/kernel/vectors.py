@@ -1,6 +1,6 @@
 """Making vectors and matrices of others."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rational import ONE, Matrix, Scalar, Vector, common_denominator
 
@@ -22,3 +22,12 @@ def stacked(rows: Sequence[Vector]) -> Matrix:
 def entry(vector: Vector, k: int) -> Scalar:
     """Coordinate k."""
     return Scalar(vector.num[k], vector.den)
+
+
+def sum_of(numbers: Iterable[Scalar]) -> Scalar:
+    """The sum over a common denominator: that of a sum of many terms stays short if theirs have much in common."""
+    num, den = 0, 1
+    for number in numbers:
+        f, g, den = common_denominator(den, number.den)
+        num = f * num + g * number.num
+    return Scalar(num, den)

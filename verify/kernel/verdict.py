@@ -13,6 +13,7 @@ import direction_lemma
 import limits
 import mlp_injectivity
 import prompt_law
+import several_heads
 import several_queries
 import unmemorizable_pair
 from limits import DEADLINE, NotACertificate, OverLimits, Refuted, demand
@@ -42,6 +43,7 @@ READERS: dict[str, Callable[[Envelope], Statement]] = {
     "direction-lemma": direction_lemma.read,
     "mlp-injectivity": mlp_injectivity.read,
     "prompt-law": prompt_law.read,
+    "several-heads": several_heads.read,
     "several-queries": several_queries.read,
     "unmemorizable-pair": unmemorizable_pair.read,
 }

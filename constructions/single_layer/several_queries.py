@@ -24,25 +24,12 @@ from constructions.numbers.balls import until_decided
 from constructions.numbers.exponential import ExpSum
 from constructions.numbers.rational import RationalMatrix, dot
 from constructions.single_layer.loss_problem import LossProblem
+from constructions.single_layer.mass_boxes import Form
 from constructions.single_layer.one_query import Combination, Equation, Impossible
 from constructions.verdict import Undecided
 
 Row = list[fmpq]
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Inequality:
-    """``constant + Σ_g (slope_g σ_g + decay_g e^{−σ_g}) + log_length · log N ≥ 0``; ``decay`` is nonzero for one
-    group at most."""
-
-    kind: str  # "entropy", "divergence" or "length"
-    group: int
-    other: int | None
-    constant: fmpq
-    slopes: tuple[int, ...]
-    decay: ExpSum
-    log_length: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +62,7 @@ class System:
         return RationalMatrix.of([group.q for group in self.groups]).rank() == len(self.groups)
 
     @cached_property
-    def inequalities(self) -> list[Inequality]:
+    def inequalities(self) -> list[Form]:
         n = len(self.groups)
         found = []
         for g in range(n):
@@ -86,12 +73,12 @@ class System:
                 at = dot(direction, alpha)
                 if k == g:
                     own = tuple(int(j == g) for j in range(n))
-                    found.append(Inequality("entropy", g, None, -at, own, -decay))
+                    found.append(Form("entropy", g, None, -at, own, -decay))
                     if self.length is not None:
-                        found.append(Inequality("length", g, None, at, tuple(-x for x in own), decay, 1))
+                        found.append(Form("length", g, None, at, tuple(-x for x in own), decay, 1))
                 else:
                     slopes = tuple(int(j == k) - int(j == g) for j in range(n))
-                    found.append(Inequality("divergence", g, k, at, slopes, decay))
+                    found.append(Form("divergence", g, k, at, slopes, decay))
         return found
 
     def _decay(self, g: int, direction: Sequence[fmpq]) -> ExpSum:

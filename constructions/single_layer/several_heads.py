@@ -88,7 +88,7 @@ class HeadPairs:
     def projections(self) -> list[RationalMatrix] | None:
         """L_j with ``L_j V_j = V_j`` and ``L_j V_k = 0`` for the other heads: they recover what each head contributes
         to a sum of outputs. None where heads overlap, so that outputs do not determine the contributions."""
-        bases = [_range_basis(V) for V in self.V]
+        bases = [range_basis(V) for V in self.V]
         stacked = bases[0]
         for basis in bases[1:]:
             stacked = stacked.hstack(basis)
@@ -107,7 +107,7 @@ class HeadPairs:
         return found
 
 
-def _range_basis(V: RationalMatrix) -> RationalMatrix:
+def range_basis(V: RationalMatrix) -> RationalMatrix:
     """Columns of V that are a basis of its range."""
     reduced, rank = V.mat.rref()
     rows = RationalMatrix(reduced).rows()[:rank]

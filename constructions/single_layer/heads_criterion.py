@@ -1,0 +1,152 @@
+"""When no prompt serves several heads: entropies and divergences of a prompt, together with what the heads are to give.
+
+The mean p̄_g of a prompt at a logit vector is known only through the equations ``V_j p̄_g = o_α − C_α e^{−σ_g}`` of the
+pairs α of that vector. A combination of the inequalities H_g, D_gk ≥ 0 (and N_g ≥ 0 for at most N tokens) in which all
+p̄_g occur as ``y_α·V_j p̄_g`` is a sum of functions of σ_g alone, and can be shown negative box by box. Pairs that share
+a logit vector need no inequality: their equations already contradict each other. Source: THEORY section 3.3; proofs in
+docs/theory/several-heads.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import flint
+from flint import fmpq
+
+from constructions.numbers.exponential import ExpSum, midpoint
+from constructions.numbers.rational import RationalMatrix, dot
+from constructions.single_layer.mass_boxes import PRECISION, BoxSearch, BoxTree, Cut, Form, Refutation
+from constructions.single_layer.several_heads import SeveralHeads, range_basis
+from constructions.verdict import Undecided
+
+Row = list[fmpq]
+
+
+@dataclass(frozen=True)
+class HeadsSystem:
+    """Inequalities (one multiplier ≥ 0 each) and equations (``values``: for each pair a basis of the vectors y_α that
+    matter) of one combination of preimages. Every form's ``coupling`` is what it asks of the p̄_g, all groups in a row.
+    """
+
+    data: SeveralHeads
+    choice: tuple[int, ...]
+    length: int | None
+    forms: tuple[Form, ...]
+    directions: tuple[tuple[int, tuple[fmpq, ...]], ...]  # pair and vector of every equation, in the order of the forms
+
+    @classmethod
+    def of(cls, data: SeveralHeads, choice: Sequence[int], length: int | None) -> HeadsSystem:
+        """Raises Undecided when the contributions of the heads are not determined by their sum."""
+        pairs = data.pairs
+        if pairs.projections is None:
+            raise Undecided("the heads overlap: what each contributes is not determined by the targets")
+        shifted = data.shifted(choice)
+        h = len(pairs.heads)
+        outputs = [pairs.projections[j].apply(a) for a in shifted for j in range(h)]
+        C = data.asked(outputs)
+        groups = pairs.groups
+        q = [list(pairs.q[members[0]]) for members in groups]
+        count, d = len(groups), pairs.width
+        zero = ExpSum({})
+
+        def coupling(g: int, vector: Sequence[fmpq]) -> tuple[fmpq, ...]:
+            row = [fmpq(0)] * (count * d)
+            row[g * d : (g + 1) * d] = list(vector)
+            return tuple(row)
+
+        forms = []
+        for g in range(count):
+            own = tuple(int(k == g) for k in range(count))
+            forms.append(Form("entropy", g, None, fmpq(0), own, zero, coupling=coupling(g, [-x for x in q[g]])))
+            if length is not None:
+                less = tuple(-x for x in own)
+                forms.append(Form("length", g, None, fmpq(0), less, zero, 1, coupling=coupling(g, q[g])))
+            for k in range(count):
+                if k != g:
+                    slopes = tuple(int(i == k) - int(i == g) for i in range(count))
+                    difference = [x - y for x, y in zip(q[g], q[k], strict=True)]
+                    forms.append(Form("divergence", g, k, fmpq(0), slopes, zero, coupling=coupling(g, difference)))
+        directions = []
+        still = (0,) * count
+        for g, members in enumerate(groups):
+            for pair in members:
+                V = pairs.V[pairs.head(pair)]
+                basis = range_basis(V)
+                for i in range(basis.shape[1]):
+                    y = basis.column(i)
+                    decay = -_along(y, C[pair])
+                    asked = coupling(g, [-x for x in V.T.apply(y)])
+                    forms.append(Form("value", g, pair, dot(y, outputs[pair]), still, decay, free=True, coupling=asked))
+                    directions.append((pair, tuple(y)))
+        return cls(data, tuple(choice), length, tuple(forms), tuple(directions))
+
+    def refute(self, max_nodes: int = 400) -> BoxTree:
+        """A tree that leaves no masses. Raises Undecided past the node limit."""
+        data = self.data
+        with flint.ctx.workprec(PRECISION):
+            reference = [
+                fmpq((midpoint(data.views[members[0]].mass.enclosure().log()) * 16).floor(), 16)
+                for members in data.pairs.groups
+            ]
+        brackets = [None] * len(reference)
+        found = BoxSearch(self.forms, reference, brackets, self.length, max_nodes=max_nodes).run()
+        assert isinstance(found, (Cut, Refutation))
+        return found
+
+    def values(self, leaf: Refutation) -> RationalMatrix:
+        """y_α for all pairs (nh×d) in a leaf."""
+        rows = [[fmpq(0)] * self.data.pairs.width for _ in range(len(self.data.pairs))]
+        free = [m for m, form in zip(leaf.multipliers, self.forms, strict=True) if form.free]
+        for (pair, y), m in zip(self.directions, free, strict=True):
+            rows[pair] = [x + m * c for x, c in zip(rows[pair], y, strict=True)]
+        return RationalMatrix.of(rows)
+
+
+def _along(y: Sequence[fmpq], C: Sequence[ExpSum]) -> ExpSum:
+    total = ExpSum({})
+    for x, c in zip(y, C, strict=True):
+        if x != 0:
+            total = total + c * x
+    return total
+
+
+@dataclass(frozen=True)
+class NoOutput:
+    """Query ``query`` asks for what no heads together give: w is orthogonal to all their outputs, but not to it."""
+
+    query: int
+    w: tuple[fmpq, ...]
+
+
+@dataclass(frozen=True)
+class HeadsRefuted:
+    """For every combination of preimages an argument: no prompt (of at most ``length`` tokens) memorizes."""
+
+    data: SeveralHeads
+    length: int | None
+    arguments: tuple[NoOutput | tuple[HeadsSystem, BoxTree], ...]
+
+
+def refute_heads(data: SeveralHeads, length: int | None = None, max_nodes: int = 400) -> HeadsRefuted:
+    """No prompt memorizes the data, or raises Undecided."""
+    arguments: list[NoOutput | tuple[HeadsSystem, BoxTree]] = []
+    for choice in data.combinations():
+        outside = _outside(data, choice)
+        if outside is not None:
+            arguments.append(outside)
+            continue
+        system = HeadsSystem.of(data, choice, length)
+        arguments.append((system, system.refute(max_nodes)))
+    return HeadsRefuted(data, length, tuple(arguments))
+
+
+def _outside(data: SeveralHeads, choice: Sequence[int]) -> NoOutput | None:
+    stacked = RationalMatrix.of([row for V in data.pairs.V for row in V.T.rows()])
+    orthogonal = stacked.nullspace()
+    for i, a in enumerate(data.shifted(choice)):
+        for w in orthogonal:
+            if dot(w, a) != 0:
+                return NoOutput(i, tuple(w))
+    return None

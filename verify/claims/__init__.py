@@ -5,6 +5,7 @@ from verify.claims import (
     direction_lemma,
     mlp_injectivity,
     prompt_law,
+    several_heads,
     several_queries,
     unmemorizable_pair,
 )
@@ -19,6 +20,7 @@ REGISTRY: dict[str, Claim] = {
         unmemorizable_pair.CLAIM,
         prompt_law.CLAIM,
         several_queries.CLAIM,
+        several_heads.CLAIM,
     )
 }
 

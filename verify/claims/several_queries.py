@@ -6,11 +6,9 @@ import random
 from functools import partial
 from typing import Any
 
-from flint import fmpq
-
 from constructions.data import Dataset, Example
 from constructions.numbers.rational import RationalMatrix
-from constructions.single_layer.criterion_search import CriterionTree, Cut, FeasiblePoint
+from constructions.single_layer.criterion_search import FeasiblePoint
 from constructions.single_layer.decide import by_logit_vector
 from constructions.single_layer.decide_several import (
     CriterionDecision,
@@ -30,6 +28,7 @@ from constructions.transformer import Attention, FeedForward, Head, Layer, Trans
 from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
+from verify.claims.boxes import box_tree
 from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
 from verify.claims.prompt_law import finite_preimage, single_layer_instance
 from verify.instances import random_head, random_matrix
@@ -99,34 +98,7 @@ def _argument(data: SeveralQueries, argument: GroupImpossible | Refuted) -> dict
         "argument": "tree",
         "equations": _equations(data, system),
         "brackets": brackets,
-        "tree": _tree(system, argument.tree),
-    }
-
-
-def _tree(system: System, tree: CriterionTree) -> dict[str, Any]:
-    if isinstance(tree, Cut):
-        return {
-            "group": tree.group,
-            "at": write.scalar(tree.at),
-            "below": _tree(system, tree.below),
-            "above": _tree(system, tree.above),
-        }
-    n = len(system.groups)
-    entropy, length = [fmpq(0)] * n, [fmpq(0)] * n
-    divergence = [[fmpq(0)] * n for _ in range(n)]
-    for multiplier, inequality in zip(tree.multipliers, system.inequalities, strict=True):
-        if inequality.kind == "entropy":
-            entropy[inequality.group] = multiplier
-        elif inequality.kind == "length":
-            length[inequality.group] = multiplier
-        else:
-            assert inequality.other is not None
-            divergence[inequality.group][inequality.other] = multiplier
-    return {
-        "entropy": write.vector(entropy),
-        "divergence": write.matrix(RationalMatrix.of(divergence)),
-        "length": None if system.length is None else write.vector(length),
-        "tangents": [None if c is None else write.scalar(c) for c in tree.tangents],
+        "tree": box_tree(argument.tree, system.inequalities, len(system.groups), system.length),
     }
 
 

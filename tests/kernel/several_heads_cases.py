@@ -7,6 +7,8 @@ from functools import cache
 from typing import Any
 
 import kernel_certificates as make
+from kernel_oracle import combined, minus, sign
+from kernel_oracle import values as values_of
 from prompt_law_makers import row
 from several_heads_makers import Head, Problem, along, asking, cut, leaf, memorizable, prompt, refuted, shared
 
@@ -21,8 +23,8 @@ def rows(values: Json) -> list[list[Fraction]]:
 
 
 def singular() -> Problem:
-    """One head of size 1, three queries with different tokens; several columns. The head sees the first coordinate; q is
-    (0, 1) times 1, -1/2, 3 (the bias included)."""
+    """One head of size 1, three queries with different tokens, several columns. The head sees the first coordinate, and
+    q is (0, 1) times 1, -1/2, 3 (the bias included)."""
     head = Head(W_q=[[1, 1]], W_k=[[0, 1]], W_v=[[1, 0]], W_o=[[1], [2]], b_q=["1/2"])
     contexts = [rows([[4, 5], ["1/2", 0]]), rows([[-1, 0]]), rows([[0, 1], [2, 2], ["3/2", 1]])]
     return Problem([head], contexts, [])
@@ -74,8 +76,8 @@ def lone() -> Json:
 
 
 def constant(heads: int) -> list[Head]:
-    """Heads of size 2 whose logit vectors do not depend on the token: head j sees coordinates 2 j and 2 j + 1 (and gives
-    them back), q is the unit vector of coordinate 2 h + j."""
+    """Heads of size 2 whose logit vectors do not depend on the token: head j sees coordinates 2 j and 2 j + 1, and
+    gives them back; q is the unit vector of coordinate 2 h + j."""
     d, result = 3 * heads, []
     for j in range(heads):
         sees = [[int(c == 2 * j + r) for c in range(d)] for r in range(2)]
@@ -85,8 +87,9 @@ def constant(heads: int) -> list[Head]:
 
 
 def one_mass(wanted: Json, values: Json, at: Json = 1) -> Problem:
-    """One head: query i wants the output o_i, and its context is the one column with this value and score."""
-    contexts = [rows([[*v, at]]) for v in values]
+    """One head: query i wants the output o_i. Its context is a column with this value and score, and the token, of the
+    value o_i, which adds nothing to C."""
+    contexts = [rows([[*v, at], [*o, 0]]) for v, o in zip(values, wanted, strict=True)]
     return asking(Problem(constant(1), contexts, []), rows([[*o, 0] for o in wanted]))
 
 
@@ -116,8 +119,8 @@ def two_heads_shared() -> Json:
 
 
 def crossed(first: Json = (1, 1), second: Json = (-1, -1), off: Json = 0, length: int | None = None) -> Problem:
-    """The stuck layer: logit vectors (0, +-1) at head 0, which gives the second coordinate to the first; (+-1, 0) at head
-    1, the other way round. Query 0 asks for the token less `off` in both coordinates, query 1 for as much more."""
+    """The stuck layer: logit vectors (0, +-1) at head 0, which gives the second coordinate to the first; (+-1, 0) at
+    head 1, the other way round. Query 0 asks for the token less `off` in both coordinates, query 1 for as much more."""
     heads = [Head([[1, 0]], [[0, 1]], [[0, 1]], [[1], [0]]), Head([[1, 0]], [[1, 0]], [[1, 0]], [[0], [1]])]
     x, y, off = row(first), row(second), Fraction(off)
     points = [[[t - off for t in x]], [[t + off for t in y]]]
@@ -159,22 +162,26 @@ def repeated_token() -> Problem:
     return Problem(heads, contexts, [[row([3, 3, 1, 1])], [row([2, 1, 0, 5])]])
 
 
-def repeated_token_case() -> Json:
+def repeated_token_case(hidden: Json = ()) -> Json:
     """o_1 - o_2 = (1, 2) at head 0, so y = +-(2, -1) there, and b = 0; the bound of 0 is not attained."""
     problem = repeated_token()
     halves = [[[int(i == j and i // 2 == k) for j in range(4)] for i in range(4)] for k in range(2)]
-    (o_1, o_2) = (
-        [p - x for p, x in zip(points[0][:2], problem.token(0)[:2], strict=True)] for points in problem.points
-    )
-    assert [a - b for a, b in zip(o_1, o_2, strict=True)] == [1, 2]
-    from kernel_oracle import combined, sign
-
+    o_1, o_2 = (minus(points[0], problem.token(0))[:2] for points in problem.points)
+    assert minus(o_1, o_2) == [1, 2]
     C_1, C_2 = (problem.C(alpha, [*o, Fraction(0), Fraction(0)]) for alpha, o in ((0, o_1), (2, o_2)))
     one = Fraction(1)
     side = sign(combined((2 * one, C_1[0]), (-one, C_1[1]), (-2 * one, C_2[0]), (one, C_2[1])))
     y = [2 * side, -side, 0, 0]
     values = [y, [0] * 4, [-t for t in y], [0] * 4]
-    return refuted(problem, halves, [leaf(problem, values)])
+    return refuted(replace(problem, hidden=list(hidden)), halves, [leaf(problem, values)])
+
+
+def masked() -> Json:
+    """The same, with columns behind the token that would count on the other side: 2 and -1 times 90 and -90 for one
+    query, the reverse for the other."""
+    spoils = [[[row([s * t, -s * t, 0, 0])] for s in (1, -1)] for t in (90, -90)]
+    side = values_of(repeated_token_case()["witness"]["combinations"][0]["values"])[0][0]
+    return repeated_token_case(spoils[0] if side < 0 else spoils[1])
 
 
 def bounded(length: int = 7) -> Problem:
@@ -207,22 +214,47 @@ def two_preimages() -> Json:
     return _folded(replace(problem, contexts=[rows([[0, 50], [1, 1]]), rows([[0, -50], [-1, -1]])]))
 
 
-def _folded(problem: Problem) -> Json:
-    """Targets below 10 in coordinate 0."""
-    proofs, points, targets = [], [], []
-    coordinates = [[[-2], [2]], [[0], [0]]], [[[0], [0]]] * 2
+def _folded(problem: Problem, at: int = 0) -> Json:
+    """For an MLP that folds a coordinate at 10; the same leaf for all combinations."""
+    proofs, points, targets, d = [], [], [], problem.d
+    coordinates = [[[-2], [2]] if c == at else [[0], [0]] for c in range(d)], [[[0], [0]]] * d
     for (z,) in problem.points:
-        low = [min(z[0], 20 - z[0]), z[1]]
+        low = [min(x, 20 - x) if c == at else x for c, x in enumerate(z)]
         targets.append(low)
-        points.append([[20 - low[0], low[1]], low])
+        points.append([[20 - x if c == at else x for c, x in enumerate(low)], low])
         listed = [
             {"z": make.vector(point), "multipliers": [[make.vector(v) for v in pair] for pair in pairs]}
             for point, pairs in zip(points[-1], coordinates, strict=True)
         ]
         proofs.append({**make.tree(make.branch(0, make.PIECE, make.PIECE)), "points": listed})
     problem = replace(problem, proofs=proofs, targets=targets)
-    trees = [crossed_leaf(problem)] * 4
-    return refuted(problem, HALVES, trees)
+    return refuted(problem, HALVES, [crossed_leaf(problem)] * 4)
+
+
+def reach_or_tree() -> Json:
+    """The crossed layer with a third coordinate that no head gives, folded: one combination of four is in reach."""
+    flat = crossed(off=1)
+    heads = [Head(*([[*r, 0] for r in M] for M in (h.W_q, h.W_k, h.W_v)), [*h.W_o, [0]]) for h in flat.heads]
+    contexts = [[[*x, Fraction(0)] for x in columns] for columns in flat.contexts]
+    mlp = make.mlp(3, W_1=[[0, 0, 1]], W_2=[[0], [0], [-2]], b_1=[-10])
+    points = [[[*z, Fraction(0)]] for (z,) in flat.points]
+    problem = Problem(heads, contexts, points, mlp=mlp)
+    value = _folded(problem, 2)
+    tree = leaf(problem, [[*(-x for x in r), 0] for r in ETA], divergence=make.matrix(FLOW))
+    witness = {
+        **value["witness"],
+        "projections": [make.matrix([*([*r, 0] for r in L), [0, 0, 0]]) for L in HALVES],
+        "combinations": [*({"query": i, "w": make.vector([0, 0, 1])} for i in (0, 0, 1)), tree],
+    }
+    return {**value, "witness": witness}
+
+
+def lone_reach() -> Json:
+    """One combination, out of reach: no projections."""
+    problem = crossed()
+    heads = [Head(head.W_q, head.W_k, head.W_v, [[1], [1]]) for head in problem.heads]
+    problem = replace(problem, heads=heads, points=[problem.points[0], [row([2, 3])]])
+    return refuted(problem, None, [{"query": 1, "w": make.vector([1, -1])}])
 
 
 def out_of_range() -> Json:
@@ -230,7 +262,7 @@ def out_of_range() -> Json:
     problem = crossed()
     mlp = make.mlp(2, W_1=[[1, 0]], W_2=[[-2], [0]], b_1=[-10])
     none = {**make.tree(make.empty([-1])), "points": []}
-    return refuted(replace(problem, mlp=mlp, targets=rows([[11, 0], [12, 0]]), proofs=[none] * 2), HALVES, [])
+    return refuted(replace(problem, mlp=mlp, targets=rows([[11, 0], [12, 0]]), proofs=[none] * 2), None, [])
 
 
 # --- stuck and prompt ------------------------------------------------------------------------------------------
@@ -245,11 +277,8 @@ def stuck(flow: Json = FLOW, values: Json = ETA, tokens: Json = ((1, -1), (5, 6)
 def stuck_line() -> Json:
     """One head that is invertible in one dimension, two tokens: (q_1 - q_0) p_0 + (q_0 - q_1) p_1 <= 0."""
     head = Head([[1]], [[1]], [[2]], [[1]])
-    instance = {
-        "layer": make.layer([head.json(1)], make.mlp(1)),
-        "tokens": make.matrix([[1, 4]]),
-        "values": make.matrix([["3/2"], ["-3/2"]]),
-    }
+    layer = make.layer([head.json(1)], make.mlp(1))
+    instance = {"layer": layer, "tokens": make.matrix([[1, 4]]), "values": make.matrix([["3/2"], ["-3/2"]])}
     return make.certificate("several-heads", "stuck", instance, {"flow": make.matrix([[0, 1], [1, 0]])})
 
 
@@ -286,8 +315,11 @@ MAKERS: dict[str, Callable[[], Json]] = {
     "crossed, zero": lambda: crossed_case(0),
     "crossed, cut": crossed_cut,
     "repeated token": repeated_token_case,
+    "masked": masked,
     "mixed group": mixed_group,
     "two preimages": two_preimages,
+    "out of reach": lone_reach,
+    "reach or tree": reach_or_tree,
     "bounded": bounded_case,
     "out of range": out_of_range,
     "stuck": stuck,

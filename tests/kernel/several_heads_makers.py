@@ -172,7 +172,7 @@ def shared(problem: Problem, inputs: Json, equations: Json, duals: Json) -> Json
 def refuted(problem: Problem, projections: Json, trees: Sequence[Json], log_length: Json = None) -> Json:
     witness = {
         "preimages": problem.preimages(),
-        "projections": [make.matrix(L) for L in projections],
+        "projections": projections and [make.matrix(L) for L in projections],
         "log_length": log_length and [make.scalar(x) for x in log_length],
         "combinations": list(trees),
     }

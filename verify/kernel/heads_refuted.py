@@ -3,7 +3,7 @@
 Projections L_j with L_j V_j = V_j and L_j V_k = 0 for the other heads tell what each head has to give: o = L_j (z - x)
 to a query with token x and preimage z. Then V_j p = o - C e^{-s}, where e^s and p are mass and mean of the prompt at
 the logit vector of the pair. In each leaf of a tree a combination of the inequalities that every prompt obeys is
-negative; the means cancel in it against the values y, up to sums of y.(V_j p).
+negative; the means cancel in it against the values y, up to sums of y.(V_j p). Or z - x is no sum of head outputs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,12 @@ from multipliers import (
     LogLength,
     Multipliers,
     demand_log_length,
+    demand_null,
     read_log_length,
     read_multipliers,
 )
 from prompt_setting import differences
-from rational import Matrix, Scalar, Vector, read_matrix
+from rational import Matrix, Scalar, Vector, read_matrix, read_vector
 from reading import Field
 from vectors import stacked, sum_of, unit
 
@@ -55,14 +56,25 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class OutOfReach:
+    """w.u = 0 for all sums u of head outputs, and w.(z - x) is not 0 for this query."""
+
+    query: int
+    w: Vector
+
+
+Argument = OutOfReach | tuple[Leaf, ...]
+
+
+@dataclass(frozen=True)
 class HeadsRefuted:
-    """A tree of boxes for each combination of preimage points."""
+    """An argument for each combination of preimage points: the leaves of a tree, or that a point is out of reach."""
 
     pairs: Pairs
     preimages: tuple[FinitePreimage, ...]
-    projections: tuple[Matrix, ...]
+    projections: tuple[Matrix, ...]  # none if there is no tree
     log_length: LogLength | None
-    trees: tuple[tuple[Leaf, ...], ...]
+    arguments: tuple[Argument, ...]
 
     def check(self) -> str:
         """A prompt that meets every query does so for one combination, and its masses are in one leaf of the tree."""
@@ -71,13 +83,18 @@ class HeadsRefuted:
         self._demand_projections()
         demand_log_length(pairs.setting, self.log_length)
         asked = [[self._asked(i, z) for z in preimage.points] for i, preimage in enumerate(self.preimages)]
-        for k, (choice, leaves) in enumerate(zip(combinations(self.preimages), self.trees, strict=True)):
+        for k, (choice, argument) in enumerate(zip(combinations(self.preimages), self.arguments, strict=True)):
+            if isinstance(argument, OutOfReach):
+                z = self.preimages[argument.query].points[choice[argument.query]]
+                self._demand_out_of_reach(argument, z, f"combination {k}")
+                continue
             chosen = [one for points, i in zip(asked, choice, strict=True) for one in points[i]]
-            for i, leaf in enumerate(leaves):
+            for i, leaf in enumerate(argument):
                 self._demand_refuted(leaf, chosen, f"combination {k}, leaf {i}")
+        leaves = sum(len(argument) for argument in self.arguments if isinstance(argument, tuple))
         return (
             f"none of all {pairs.setting.allowed()} meets every query ({pairs.setting.describe()}, logit vectors: "
-            f"{len(pairs.groups)}, combinations of preimages: {len(self.trees)}, boxes: {sum(map(len, self.trees))})"
+            f"{len(pairs.groups)}, combinations of preimages: {len(self.arguments)}, boxes: {leaves})"
         )
 
     @cached_property
@@ -94,8 +111,17 @@ class HeadsRefuted:
                     row = L.row(r) - unit(r, self.pairs.d) if j == k else L.row(r)
                     demand(head.value_row(row).is_zero(), f"projections[{j}], row {r}: fails at head {k}")
 
+    def _demand_out_of_reach(self, argument: OutOfReach, z: Vector, where: str) -> None:
+        """The heads would have to give z - x."""
+        setting, w = self.pairs.setting, argument.w
+        for j, head in enumerate(setting.layer.heads):
+            demand(head.value_row(w).is_zero(), f"{where}: w^T V is not zero at head {j}")
+        demand(w.dot(z - setting.queries[argument.query].token).sign() != 0, f"{where}: w.(z - x) is zero")
+
     def _asked(self, i: int, z: Vector) -> list[Asked]:
-        """What the heads are asked to give to query i, if z is meant to be its preimage point."""
+        """What the heads are asked to give to query i, if z is meant to be its preimage point (none without a tree)."""
+        if not self.projections:
+            return []
         setting = self.pairs.setting
         query, heads = setting.queries[i], setting.layer.heads
         result = []
@@ -141,20 +167,25 @@ def _read_leaf(node: Field, box: Box, pairs: Pairs) -> Leaf:
     )
 
 
-def read_heads_refuted(pairs: Pairs, witness: Field) -> HeadsRefuted:
-    """The witness of a certificate, read but not checked."""
-    proofs, projections, log_length, trees = witness.record("preimages", "projections", "log_length", "combinations")
-    setting, d = pairs.setting, pairs.d
-    preimages = read_finite_preimages(proofs, setting.layer.mlp, [query.target for query in setting.queries])
+def _read_arguments(fields: list[Field], pairs: Pairs) -> Iterator[Argument]:
     nodes = node_numbers()
     root: Box = ((None, None),) * len(pairs.groups)
-    return HeadsRefuted(
-        pairs,
-        preimages,
-        tuple(read_matrix(field, d, d) for field in projections.items(len(setting.layer.heads))),
-        read_log_length(log_length, setting),
-        tuple(
-            tuple(read_leaves(field, root, nodes, lambda node, box: _read_leaf(node, box, pairs)))
-            for field in trees.items(len(combinations(preimages)))
-        ),
-    )
+    for field in fields:
+        if field.has("query"):
+            query, w = field.record("query", "w")
+            yield OutOfReach(query.index(len(pairs.setting.queries)), read_vector(w, pairs.d))
+        else:
+            yield tuple(read_leaves(field, root, nodes, lambda node, box: _read_leaf(node, box, pairs)))
+
+
+def read_heads_refuted(pairs: Pairs, witness: Field) -> HeadsRefuted:
+    """The witness of a certificate, read but not checked."""
+    proofs, projections, log_length, fields = witness.record("preimages", "projections", "log_length", "combinations")
+    setting, d = pairs.setting, pairs.d
+    preimages = read_finite_preimages(proofs, setting.layer.mlp, [query.target for query in setting.queries])
+    arguments = tuple(_read_arguments(fields.items(len(combinations(preimages))), pairs))
+    trees = any(isinstance(argument, tuple) for argument in arguments)
+    demand_null(projections, not trees)
+    heads = len(setting.layer.heads)
+    matrices = tuple(read_matrix(field, d, d) for field in projections.items(heads)) if trees else ()
+    return HeadsRefuted(pairs, preimages, matrices, read_log_length(log_length, setting), arguments)

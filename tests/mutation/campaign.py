@@ -24,15 +24,19 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-for folder in (ROOT, Path(__file__).resolve().parent, ROOT / "verify" / "kernel"):
+HERE = Path(__file__).resolve().parent
+for folder in (ROOT, HERE, HERE.parent / "prompt_law", ROOT / "verify" / "kernel"):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
+import mutation_prompts  # noqa: E402
 import mutation_truth as truth  # noqa: E402
 from mutation_pool import pool  # noqa: E402
 
 from verify.certificate import canonical, seal  # noqa: E402
 from verify.kernel_process import check_files  # noqa: E402
+
+truth.CLAIMS.update(mutation_prompts.CLAIMS)
 
 Json = Any
 Path_ = tuple[Any, ...]
@@ -157,7 +161,8 @@ def _add(rng: random.Random, old: Json) -> Json:
 
 WORDS = ("cone", "closeness", "separation", "out-of-range", "contradictory-data", "piece", "empty", "point", "tree",
          "splits", "attains", "norm-product", "monotone", "no-prompt-memorizes", "exact", "enclosed", "sampled",
-         "attention-split", "direction-lemma", "mlp-injectivity", "unmemorizable-pair", "prompt-law", "", "0x10",
+         "attention-split", "direction-lemma", "mlp-injectivity", "unmemorizable-pair", "prompt-law", "several-queries",
+         "memorizable", "range", "sign", "masses", "entropy", "integer", "length", "", "0x10",
          "promptcert-certificate/1", "promptcert-certificate/2")  # fmt: skip
 
 
@@ -175,6 +180,8 @@ def _null(rng: random.Random, old: Json) -> Json:
 
 def _tree(rng: random.Random, old: Json) -> Json:
     """A leaf dropped: a branch replaced by one of its sides; a leaf called what it is not; branches exchanged."""
+    if {"group", "entropy"} & set(old):
+        return _criterion_tree(rng, old)
     kind = rng.choice(["side", "side", "exchange", "same", "leaf"]) if "unit" in old else "leaf"
     if kind == "side":
         return old[rng.choice(["active", "inactive"])]
@@ -192,6 +199,16 @@ def _tree(rng: random.Random, old: Json) -> Json:
     }
 
 
+def _criterion_tree(rng: random.Random, old: Json) -> Json:
+    """The same for a tree of boxes; a leaf cut in two equal ones."""
+    if "entropy" in old:
+        return {"group": 0, "at": {"den": 1, "num": rng.randint(-2, 2)}, "below": old, "above": old}
+    sides = rng.choice([("below", "below"), ("above", "above"), ("above", "below"), ("below",), ("above",)])
+    if len(sides) == 1:
+        return old[sides[0]]
+    return {**old, "below": old[sides[0]], "above": old[sides[1]]}
+
+
 KINDS: dict[str, tuple[Callable[[Path_, Json], bool], Mutator]] = {
     "number": (lambda path, v: is_number(v), _number),
     "sign": (lambda path, v: is_number(v), _sign),
@@ -204,7 +221,7 @@ KINDS: dict[str, tuple[Callable[[Path_, Json], bool], Mutator]] = {
     "word": (lambda path, v: isinstance(v, str) and "0x" not in v and path != ("sha256",), _word),
     "flag": (lambda path, v: isinstance(v, bool), _flag),
     "null": (lambda path, v: v is None, _null),
-    "leaf": (lambda path, v: isinstance(v, dict) and bool({"unit", "leaf"} & set(v)), _tree),
+    "leaf": (lambda path, v: isinstance(v, dict) and bool({"unit", "leaf", "group", "entropy"} & set(v)), _tree),
 }
 WEIGHTS = {"number": 6, "nudge": 6, "scale": 4, "sign": 3, "list": 3, "leaf": 4}
 
@@ -341,10 +358,10 @@ def judge(mutant: Mutant, tally: Tally) -> None:
     tally.kinds[mutant.kind, outcome] += 1
 
 
-def run(count: int, seed: int) -> Tally:
-    """``count`` mutations of the pool of ``seed``."""
+def run(count: int, seed: int, documents: list[Json] | None = None) -> Tally:
+    """``count`` mutations of the pool of ``seed`` (made here unless given)."""
     tally, start = Tally(), time.monotonic()
-    for mutant, _ in zip(Mutants(pool(seed), seed), range(count), strict=False):
+    for mutant, _ in zip(Mutants(pool(seed) if documents is None else documents, seed), range(count), strict=False):
         judge(mutant, tally)
     tally.seconds = time.monotonic() - start
     return tally

@@ -1,4 +1,4 @@
-"""The pool of the campaign: valid certificates of the four claims of this layer, small and of every kind of witness."""
+"""The pool of the campaign: valid certificates of the claims about one layer, small and of every kind of witness."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import law_instances
 from flint import fmpq
 
 from constructions.data import Dataset, Example
 from constructions.numbers.rational import RationalMatrix, column_vector
 from constructions.single_layer.decide import decide
+from constructions.single_layer.decide_several import CriterionDecision, decide_several, refute_length
+from constructions.single_layer.loss_problem import NoLossProblemError
+from constructions.single_layer.one_query import decide_one_query
 from constructions.single_layer.pair import NoPairError, closeness_pair, cone_pair, unmemorizable_pair
 from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
+from constructions.verdict import Undecided
 from verify.certificate import Certificate
-from verify.claims import attention_split, direction_lemma, mlp_injectivity
+from verify.claims import attention_split, direction_lemma, mlp_injectivity, prompt_law, several_queries
 from verify.claims.unmemorizable_pair import certificate as pair_certificate
 from verify.instances import random_head, random_layer, random_matrix, random_mlp
 
@@ -94,8 +99,95 @@ def _others(rng: random.Random) -> Iterator[Certificate | None]:
             yield Certificate(made.claim, made.relation, made.evidence, {**made.instance, "y": None}, witness)
 
 
+def _one_query(rng: random.Random) -> Iterator[Certificate]:
+    """prompt-law: decisions of every argument, some with several preimages."""
+    found: Counter[str] = Counter()
+    for k in range(120):
+        if k % 5 == 0:
+            drop = (None, fmpq(0), fmpq(-1))[k // 5 % 3]
+            seed = rng.randint(0, 10**6)
+            instance = law_instances.consistent(seed, n=2 + k % 2, d=1 + k % 3, drop=drop).instance
+        else:
+            kind = law_instances.KINDS[k % len(law_instances.KINDS)]
+            kind = "plain" if k % 5 == 1 else kind
+            d = 2 if kind in ("row-space", "plain") else 1 + k % 2
+            instance = law_instances.random_instance(rng.randint(0, 10**6), kind, d=d, n=2 + k % 4 // 3)
+        problem = instance.problem
+        for length in (None, 1, 2):
+            decision = decide_one_query(problem, length)
+            if decision.undecided is not None:
+                continue
+            if decision.possible is None:
+                made = prompt_law.impossible_certificate(instance.model, problem, length, decision.impossible)
+                kinds = {f"{reason.argument} {len(decision.impossible) > 1}" for reason in decision.impossible}
+            else:
+                made = prompt_law.memorizable_certificate(instance.model, problem, decision.possible)
+                names = ("equation", "free", "g")
+                kinds = {"memorizable " + " ".join(name for name in names if made.witness[name] is not None)}
+            if min(found[kind] for kind in kinds or {""}) < 2:
+                found.update(kinds or {""})
+                yield made
+
+
+def _fixed_masses(rng: random.Random) -> tuple[Transformer, Dataset]:
+    """Two logit vectors, two examples with each that fix its mass: tokens are (0, 0, t), and ids 0, 1 give the vectors
+    b and b + r; all scores of the contexts are zero."""
+    one, zero = RationalMatrix.identity(3), fmpq(0)
+    r, b = random_matrix(rng, 2, 1, size=2).column(0), [fmpq(1), fmpq(1)]
+    while r[0] == r[1]:
+        r = random_matrix(rng, 2, 1, size=2).column(0)
+    W_q = RationalMatrix.of([[zero, zero, r[0]], [zero, zero, r[1]], [zero] * 3])
+    head = Head(W_q, one, one, one, column_vector([*b, zero]))
+    model = Transformer((Layer(Attention((head,)), FeedForward.none(3)),))
+    examples = []
+    for i in range(2):
+        s, u = fmpq(rng.randint(2, 9)), random_matrix(rng, 3, 1, size=2, denominator=2).column(0)
+        for others in ([], [[zero, zero, fmpq(rng.randint(3, 6))]]):
+            columns = [*others, [zero, zero, fmpq(i)]]
+            sums = [sum((z[c] for z in columns), zero) for c in range(3)]
+            a = [(x + s * y) / (len(columns) + s) for x, y in zip(sums, u, strict=True)]
+            target = column_vector([x + z for x, z in zip(a, columns[-1], strict=True)])
+            examples.append(Example(RationalMatrix.of_columns(columns), target))
+    return model, Dataset(tuple(examples))
+
+
+def _several(rng: random.Random) -> Iterator[Certificate]:
+    """several-queries: points and trees, groups with a fixed mass, impossible groups, lengths, two preimages."""
+    found: Counter[str] = Counter()
+    for k in range(54):
+        if k % 3 == 1:
+            model, data = _fixed_masses(rng)
+        else:
+            model, data = several_queries.random_data(rng, 2, 2 + (k % 6 == 5))
+        if k % 6 == 3:  # a coordinate is folded: two preimages or none
+            first = RationalMatrix.of([[1, 0]])
+            mlp = FeedForward(first, RationalMatrix.of([[-3]]), first.T.scaled(-2), RationalMatrix.zeros(2, 1))
+            model = Transformer((Layer(model.layers[0].attention, mlp),))
+        if k % 6 == 5:  # a query asked twice
+            X = data.examples[0].X
+            again = RationalMatrix.of_columns([random_matrix(rng, 2, 1).column(0), X.column(X.shape[1] - 1)])
+            data = Dataset((*data.examples[:2], Example(again, random_matrix(rng, 2, 1))))
+        try:
+            grouped = several_queries.several_queries(model, data)
+            decision = decide_several(grouped)
+            proof: CriterionDecision | None = decision
+            if decision.possible is not None:
+                proof = refute_length(grouped, 1) if k < 9 else None
+        except (Undecided, NoLossProblemError):
+            continue
+        made = [] if proof is None else [several_queries.impossible_certificate(model, proof)]
+        if decision.possible is not None:
+            made.append(several_queries.point_certificate(model, decision.data, *decision.possible))
+        for certificate in made:
+            several = len(certificate.witness.get("combinations", []))
+            name = f"{k % 6} {certificate.relation} {certificate.instance['length']} {several}"
+            if len(certificate.text()) < 12_000 and found[name] < 2:
+                found[name] += 1
+                yield certificate
+
+
 def pool(seed: int) -> list[Json]:
-    """Valid certificates of the four claims, as JSON objects."""
+    """Valid certificates of the claims, as JSON objects."""
     rng = random.Random(f"pool/{seed}")
-    made = [c for c in [*_pairs(rng), *_others(rng)] if c is not None]
+    made = [c for c in [*_pairs(rng), *_others(rng), *_one_query(rng), *_several(rng)] if c is not None]
     return [c.document() for c in made]

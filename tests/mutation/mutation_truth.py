@@ -3,7 +3,8 @@
 Two questions about a well-formed document. :func:`witness_holds`: do the conditions of docs/certificate-format.md hold
 (fractions, dense matrices, balls of 500 bits for signs)? :func:`relation_holds`: is the relation itself true — with the
 polyhedra of a preimage given to z3, positive definiteness by elimination, attention evaluated in balls — using of the
-witness only what the relation cannot be decided without (the vector w, the case distinction)?
+witness only what the relation cannot be decided without (the vector w, the case distinction)? The claims prompt-law and
+several-queries are in :mod:`mutation_prompts`; the campaign adds them to CLAIMS.
 """
 
 from __future__ import annotations
@@ -236,7 +237,7 @@ def same(a: arb, b: arb) -> bool:
     return bool(difference.contains(0)) and float(difference.rad()) < 1e-100 * size
 
 
-# --- the four claims ---------------------------------------------------------------------------------------------
+# --- the claims without prompts -----------------------------------------------------------------------------------
 
 
 def attention_split(document: Json, by_witness: bool) -> bool:

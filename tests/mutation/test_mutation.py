@@ -40,13 +40,20 @@ def test_the_pool_is_valid_and_varied(documents: list[Json]) -> None:
             kinds.update("several pieces" for step in line if len(line) > 1)
         for proof in witness.get("preimages", []):
             kinds[proof["kind"]] += 1
+        arguments = [argument["argument"] for argument in witness.get("combinations", [])]
+        kinds.update(arguments)
+        kinds.update(f"{document['claim']}, several points" for _ in arguments[1:2])
+        kinds.update("a cut of a box" for x in witness.get("combinations", []) if "group" in x.get("tree", {}))
+        kinds.update("a fixed mass" for place in witness.get("equations", []) if place is not None)
     for kind in (*truth.CLAIMS, "norm-product", "monotone", "separation", "out-of-range", "contradictory-data", "cone",
-                 "closeness", "several pieces", "tree", "point"):  # fmt: skip
+                 "closeness", "several pieces", "tree", "point", "memorizable", "no-prompt-memorizes", "range", "sign",
+                 "masses", "entropy", "integer", "length", "several-queries, several points", "a cut of a box",
+                 "a fixed mass", "prompt-law, several points"):  # fmt: skip
         assert kinds[kind] >= 2, (kind, kinds)
 
 
-def test_no_mutation_is_accepted_that_is_false() -> None:
-    tally = campaign.run(COUNT, SEED)
+def test_no_mutation_is_accepted_that_is_false(documents: list[Json]) -> None:
+    tally = campaign.run(COUNT, SEED, documents)
     print("\n".join(tally.lines()))
     assert not tally.bad, [(outcome, mutant.kind, mutant.path, text) for outcome, mutant, text in tally.bad[:3]]
     assert tally.total == COUNT
@@ -141,6 +148,9 @@ SABOTAGE: dict[str, tuple[str, str, Any]] = {
     "signs are believed": ("unmemorizable_pair", "demand", lambda condition, reason: None),
     "factors are believed": ("mlp_injectivity", "is_positive_definite", lambda symmetric, factor: True),
     "bounds are believed": ("preimage", "demand", lambda condition, reason: None),
+    "masses are believed": ("no_prompt", "demand", lambda condition, reason: None),
+    "points are believed": ("criterion", "Criterion.demand_positive", lambda self, box, where: None),
+    "boxes are believed": ("criterion", "Criterion.demand_refuted", lambda self, *about: None),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import mpmath
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from intervals import Interval
 from limits import Refuted
@@ -211,6 +211,8 @@ def test_rounding(data: st.DataObject) -> None:
     contexts = [data.draw(st.lists(vectors, min_size=1, max_size=3)) for _ in range(n)]
     points = [[data.draw(vectors)] for _ in range(n)]
     reference = data.draw(st.sampled_from([0, 10, 18]))
+    # e^-22 shows at 32 bits; below that the kernel refuses the precision
+    assume(all(max(dot(q, t) for t in columns) - reference >= -22 for columns in contexts))
     problem = Problem(q, contexts, points)
     setting = read_setting(Field(problem.instance(), "instance"))
     line = Axis(Scalar(reference, 1), None, None, bits)

@@ -26,6 +26,7 @@ from several_queries_oracle import ball, definitely, finite, largest
 
 Json = Any
 ONE = Fraction(1)
+DIGITS = 60
 
 
 class Data:
@@ -195,6 +196,7 @@ def real(x: Fraction) -> mpmath.mpf:
     return mpmath.mpf(x.numerator) / x.denominator
 
 
+@mpmath.workdps(DIGITS)  # the radius may be far below what 15 digits show
 def prompt(data: Data, witness: Json, length: int) -> bool:
     """Newton's method with the stated preconditioner comes to a solution within the radius."""
     counts = list(map(number, witness["counts"]))

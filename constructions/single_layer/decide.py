@@ -15,11 +15,13 @@ from constructions.data import Dataset, Query
 from constructions.numbers.exponential import ExpMatrix
 from constructions.numbers.matrix import FieldError, Matrix
 from constructions.numbers.rational import RationalMatrix, column_vector
+from constructions.single_layer.decide_heads import HeadsAnswer, answer_heads
 from constructions.single_layer.decide_several import SeveralAnswer, SeveralQueries, answer_several
 from constructions.single_layer.loss_problem import LossProblem, NoLossProblemError
 from constructions.single_layer.one_query import OneQueryDecision, decide_one_query, infimum_is_zero
 from constructions.single_layer.preimage import Preimage, preimage
 from constructions.single_layer.separation import NoSeparation, Unmemorizable, separate, shared_heads
+from constructions.single_layer.several_heads import SeveralHeads
 from constructions.transformer import Transformer
 from constructions.verdict import Memorization, Undecided
 
@@ -40,6 +42,7 @@ class Decision:
     proof: Unmemorizable | None = None
     one_query: OneQueryDecision | None = None
     several: SeveralAnswer | None = None
+    heads: HeadsAnswer | None = None
     infimum: str | None = None
     minimal_prompt_length: int | None = None
     without_prompt: bool | None = None
@@ -126,8 +129,14 @@ def decide(model: Transformer, data: Dataset, prompt_length: int | None = None, 
             minimal_prompt_length=shortest,
             without_prompt=without_prompt,
         )
-    if len(solved) > 1:
+    if len(solved) > 1 and layer.attention.heads[0].V.rank() == layer.width:
         return _several(queries, groups, prompt_length, explicit, infimum, without_prompt)
+    if model.E is None and (len(layer.attention.heads) > 1 or len(solved) > 1):
+        try:
+            pairs = SeveralHeads.of(layer, queries, [preimages[query.target] for query in queries])
+            return _heads(answer_heads(pairs, prompt_length, explicit=explicit), infimum, without_prompt)
+        except Undecided as limit:
+            return undecided(str(limit))
     boundary = next((group.undecided for group in solved if group.undecided), None)
     return undecided(boundary or why_not or _explain(queries, reasons))
 
@@ -167,6 +176,38 @@ def _several(
         several=answer,
         infimum="zero",
         minimal_prompt_length=answer.minimal_length,
+        without_prompt=without_prompt,
+    )
+
+
+def _heads(answer: HeadsAnswer, infimum: str | None, without_prompt: bool | None) -> Decision:
+    """Several heads, or one of a size below the width with several logit vectors."""
+    count = len(answer.data.pairs.heads)
+    how = "one head that does not see all directions" if count == 1 else f"{count} heads"
+    if answer.against is not None:
+        return Decision(
+            Memorization.UNMEMORIZABLE,
+            "several-heads",
+            f"{how}: what the heads are to give contradicts the entropies and divergences of every allowed prompt, or "
+            "itself",
+            heads=answer,
+            infimum=infimum,
+            without_prompt=without_prompt,
+        )
+    if answer.peeled is not None:
+        reason = f"{how}, all with different logit vectors at all queries: they can be peeled off one by one"
+    else:
+        reason = f"{how}: the logit vectors are independent in what the heads do not see, and shared ones agree"
+    if answer.proved is not None:
+        reason += f"; a prompt of {answer.proved.length} tokens is proved"
+    elif answer.clusters is not None:
+        reason += f"; the prompt of the proof has about 10^{answer.clusters.log10_length:.0f} tokens"
+    return Decision(
+        Memorization.MEMORIZABLE,
+        "several-heads",
+        reason,
+        heads=answer,
+        infimum="zero",
         without_prompt=without_prompt,
     )
 

@@ -15,7 +15,7 @@ from constructions.single_layer.one_query import decide_one_query
 from constructions.transformer import Transformer
 from constructions.verdict import Memorization, Undecided
 from verify.certificate import Certificate
-from verify.claims import prompt_law, several_queries, unmemorizable_pair
+from verify.claims import prompt_law, several_heads, several_queries, unmemorizable_pair
 from verify.commands.answer import Answer, Exit, add_common, certificate_path, positive_int
 from verify.kernel_process import DisagreementError, accepted
 
@@ -69,6 +69,8 @@ def _certificates(model: Transformer, decision: Decision, length: int | None) ->
         return [("", unmemorizable_pair.certificate(model, decision.proof))]
     if decision.several is not None:
         return _several_certificates(model, decision.several)
+    if decision.heads is not None:
+        return several_heads.certificates(model, decision.heads)
     group = decision.one_query
     if group is None:
         return []
@@ -125,8 +127,9 @@ def _write_prompt(path: Path | None, decision: Decision) -> str | None:
     """Write the memorizing prompt, if asked for and there is one; what was written, in words."""
     if path is None:
         return None
-    if decision.several is not None and decision.several.proved is not None:
-        proved = decision.several.proved
+    answer = decision.several or decision.heads
+    if answer is not None and answer.proved is not None:
+        proved = answer.proved
         tokens = proved.expanded()
         if tokens is None:
             print(f"no prompt written to {path}: {proved.length} tokens are too many to write down", file=sys.stderr)
@@ -134,7 +137,7 @@ def _write_prompt(path: Path | None, decision: Decision) -> str | None:
         write_json(path, prompt_json(PromptBox(tokens, proved.radius)))
         return f"{path} ({proved.length} tokens; an exact prompt lies within {float(proved.radius):.3g} of it)"
     group = decision.one_query
-    if decision.several is not None and decision.verdict is Memorization.MEMORIZABLE:
+    if answer is not None and decision.verdict is Memorization.MEMORIZABLE:
         print(f"no prompt written to {path}: no explicit one was found", file=sys.stderr)
         return None
     if group is None or group.possible is None:

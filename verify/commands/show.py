@@ -209,13 +209,47 @@ def _tell_several(instance: dict[str, Any], witness: dict[str, Any]) -> list[str
         sides = [f"[{_value(low)}, {_value(high)}]" for low, high in witness["box"]]
         lines.append("every entropy and divergence is positive for log masses in " + " × ".join(sides))
     elif "unknowns" in witness:
-        lines.append(f"an exact prompt lies within {_value(witness['radius'])} of {_value(witness['tokens'])}")
-        lines.append(f"by Krawczyk's test in {len(witness['unknowns'])} of its entries")
+        lines += _tell_near(witness)
     else:
         for k, argument in enumerate(witness["combinations"]):
             boxes = f", {_boxes(argument['tree'])} boxes refuted" if argument["argument"] == "tree" else ""
             lines.append(f"preimages no. {k}: impossible by {argument['argument']}{boxes}")
     return lines
+
+
+def _tell_heads(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]:
+    if "flow" in witness:
+        lines = _head_lines(instance["layer"]["heads"])
+        lines.append(f"tokens {_value(instance['tokens'])}, one η for each pair of a token and a head:")
+        lines.append(f"η = {_value(instance['values'])}")
+        lines.append(f"by the flow {_value(witness['flow'])} between the pairs")
+        return lines
+    lines = _queries(instance)
+    if "heights" in witness:
+        order = sorted(range(len(witness["heights"]["num"])), key=lambda k: -_integer(witness["heights"]["num"][k]))
+        lines.append("pairs of a query and a head peel off in the order " + ", ".join(map(str, order)))
+        lines.append(f"heights {_value(witness['heights'])}, directions {_value(witness['directions'])}")
+    elif "duals" in witness:
+        fixed = sum(equation is not None for equation in witness["equations"])
+        lines.append(f"{len(witness['equations'])} logit vectors, at {fixed} of them the mass of the prompt is fixed")
+    elif "unknowns" in witness:
+        lines += _tell_near(witness)
+    else:
+        for k, argument in enumerate(witness["combinations"]):
+            if "w" in argument:
+                lines.append(f"preimages no. {k}: no heads give what query {argument['query']} asks for")
+            else:
+                lines.append(f"preimages no. {k}: impossible, {_boxes(argument)} boxes refuted")
+    return lines
+
+
+def _tell_near(witness: dict[str, Any]) -> list[str]:
+    """Krawczyk's test around a prompt."""
+    lines = [f"an exact prompt lies within {_value(witness['radius'])} of {_value(witness['tokens'])}"]
+    counts = [_integer(n) for n in witness["counts"]]
+    if max(counts) > 1:
+        lines.append(f"its tokens taken {', '.join(map(str, counts))} times")
+    return [*lines, f"by Krawczyk's test in {len(witness['unknowns'])} of its entries"]
 
 
 def _boxes(node: dict[str, Any]) -> int:
@@ -229,4 +263,5 @@ TELLERS: dict[str, Callable[[dict[str, Any], dict[str, Any]], list[str]]] = {
     "mlp-injectivity": _tell_injectivity,
     "prompt-law": _tell_prompt_law,
     "several-queries": _tell_several,
+    "several-heads": _tell_heads,
 }

@@ -204,7 +204,7 @@ def _heads(answer: HeadsAnswer, infimum: str | None, without_prompt: bool | None
         reason += f"; the prompt of the proof has about 10^{answer.clusters.log10_length:.0f} tokens"
     return Decision(
         Memorization.MEMORIZABLE,
-        "several-heads",
+        "several-heads" if answer.peeled is None else "peeling",
         reason,
         heads=answer,
         infimum="zero",

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import flint
+import numpy as np
 from flint import fmpq
+from scipy.optimize import linprog
 
 from constructions.numbers.exponential import ExpSum, midpoint
 from constructions.numbers.rational import RationalMatrix, dot
@@ -22,6 +24,7 @@ from constructions.single_layer.several_heads import SeveralHeads, range_basis
 from constructions.verdict import Undecided
 
 Row = list[fmpq]
+MAX_NODES = 400
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,12 @@ class HeadsSystem:
                     directions.append((pair, tuple(y)))
         return cls(data, tuple(choice), length, tuple(forms), tuple(directions))
 
-    def refute(self, max_nodes: int = 400) -> BoxTree:
-        """A tree that leaves no masses. Raises Undecided past the node limit."""
+    def refute(self, max_nodes: int = MAX_NODES) -> BoxTree:
+        """A tree that leaves no masses. Raises Undecided past the node limit, and at once where large masses satisfy
+        all inequalities."""
         data = self.data
+        if self.length is None and self._large_masses_do():
+            raise Undecided("entropies and divergences can all be positive, so they exclude no prompt")
         with flint.ctx.workprec(PRECISION):
             reference = [
                 fmpq((midpoint(data.views[members[0]].mass.enclosure().log()) * 16).floor(), 16)
@@ -94,6 +100,39 @@ class HeadsSystem:
         found = BoxSearch(self.forms, reference, brackets, self.length, max_nodes=max_nodes).run()
         assert isinstance(found, (Cut, Refutation))
         return found
+
+    def _large_masses_do(self) -> bool:
+        """Whether positive divergences are possible where all e^{−σ} vanish, so that the entropies are positive as well:
+        in floats, as it only decides when to give up."""
+        pairs = self.data.pairs
+        groups, d = pairs.groups, pairs.width
+        count = len(groups)
+        q = np.array([[float(x) for x in pairs.q[members[0]]] for members in groups])
+        width = count * (d + 1) + 1  # masses, means, margin
+        rows = np.zeros((count * (count - 1), width))
+        places = [(g, k) for g in range(count) for k in range(count) if k != g]
+        for row, (g, k) in zip(rows, places, strict=True):  # margin ≤ D_gk
+            row[g], row[k], row[-1] = 1, -1, 1
+            row[count + g * d : count + (g + 1) * d] = q[k] - q[g]
+        equations, right = [], []
+        for (pair, y), form in zip(self.directions, (form for form in self.forms if form.free), strict=True):
+            equation = np.zeros(width)
+            seen = pairs.V[pairs.head(pair)].T.apply(list(y))
+            equation[count + form.group * d : count + (form.group + 1) * d] = [float(x) for x in seen]
+            equations.append(equation)
+            right.append(float(form.constant))
+        bounds = [(None, None)] * (width - 1) + [(None, 1)]
+        cost = np.zeros(width)
+        cost[-1] = -1
+        answer = linprog(
+            cost,
+            A_ub=rows if places else None,
+            b_ub=np.zeros(len(places)) if places else None,
+            A_eq=np.array(equations) if equations else None,
+            b_eq=right if equations else None,
+            bounds=bounds,
+        )
+        return bool(answer.status == 0 and -answer.fun > 1e-6)
 
     def values(self, leaf: Refutation) -> RationalMatrix:
         """y_α for all pairs (nh×d) in a leaf."""
@@ -129,7 +168,7 @@ class HeadsRefuted:
     arguments: tuple[NoOutput | tuple[HeadsSystem, BoxTree], ...]
 
 
-def refute_heads(data: SeveralHeads, length: int | None = None, max_nodes: int = 400) -> HeadsRefuted:
+def refute_heads(data: SeveralHeads, length: int | None = None, max_nodes: int = MAX_NODES) -> HeadsRefuted:
     """No prompt memorizes the data, or raises Undecided."""
     arguments: list[NoOutput | tuple[HeadsSystem, BoxTree]] = []
     for choice in data.combinations():

@@ -120,9 +120,8 @@ def datasets(count: int, prompts: int, seed: int, folder: Path) -> None:
             f"{verdicts['not']:>5}{verdicts['undecided']:>11}{rate:>9}{seconds:>7.1f}"
         )
         if found:
-            print(
-                f"    tokens of the proved prompts: {min(found)} to {max(found)}, median {sorted(found)[len(found) // 2]}"
-            )
+            middle = sorted(found)[len(found) // 2]
+            print(f"    tokens of the proved prompts: {min(found)} to {max(found)}, median {middle}")
     print("the kernel accepts all certificates\n")
     print("tokens of the prompt in the proof of Theorem B, powers of ten: least, median, largest")
     for name, values in lengths.items():

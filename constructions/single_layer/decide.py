@@ -15,7 +15,7 @@ from constructions.data import Dataset, Query
 from constructions.numbers.exponential import ExpMatrix
 from constructions.numbers.matrix import FieldError, Matrix
 from constructions.numbers.rational import RationalMatrix, column_vector
-from constructions.single_layer.decide_heads import HeadsAnswer, answer_heads
+from constructions.single_layer.decide_heads import HeadsAnswer, answer_heads, search_prompt
 from constructions.single_layer.decide_several import SeveralAnswer, SeveralQueries, answer_several
 from constructions.single_layer.loss_problem import LossProblem, NoLossProblemError
 from constructions.single_layer.one_query import OneQueryDecision, decide_one_query, infimum_is_zero
@@ -129,11 +129,15 @@ def decide(model: Transformer, data: Dataset, prompt_length: int | None = None, 
             minimal_prompt_length=shortest,
             without_prompt=without_prompt,
         )
-    if len(solved) > 1 and layer.attention.heads[0].V.rank() == layer.width:
-        return _several(queries, groups, prompt_length, explicit, infimum, without_prompt)
     if model.E is None and (len(layer.attention.heads) > 1 or len(solved) > 1):
         try:
             pairs = SeveralHeads.of(layer, queries, [preimages[query.target] for query in queries])
+            if len(solved) > 1 and layer.attention.heads[0].V.rank() == layer.width:
+                criterion = _several(queries, groups, prompt_length, explicit, infimum, without_prompt)
+                found = None
+                if criterion.verdict is Memorization.UNDECIDED:
+                    found = search_prompt(pairs, prompt_length)
+                return criterion if found is None else _heads(found, infimum, without_prompt)
             return _heads(answer_heads(pairs, prompt_length, explicit=explicit), infimum, without_prompt)
         except Undecided as limit:
             return undecided(str(limit))
@@ -183,7 +187,7 @@ def _several(
 def _heads(answer: HeadsAnswer, infimum: str | None, without_prompt: bool | None) -> Decision:
     """Several heads, or one of a size below the width with several logit vectors."""
     count = len(answer.data.pairs.heads)
-    how = "one head that does not see all directions" if count == 1 else f"{count} heads"
+    how = "one head" if count == 1 else f"{count} heads"
     if answer.against is not None:
         return Decision(
             Memorization.UNMEMORIZABLE,
@@ -195,9 +199,11 @@ def _heads(answer: HeadsAnswer, infimum: str | None, without_prompt: bool | None
             without_prompt=without_prompt,
         )
     if answer.peeled is not None:
-        reason = f"{how}, all with different logit vectors at all queries: they can be peeled off one by one"
-    else:
+        reason = f"{how}, different logit vectors throughout: they can be peeled off one by one"
+    elif answer.shared is not None:
         reason = f"{how}: the logit vectors are independent in what the heads do not see, and shared ones agree"
+    else:
+        reason = f"{how}: no theorem decides these data, a search does"
     if answer.proved is not None:
         reason += f"; a prompt of {answer.proved.length} tokens is proved"
     elif answer.clusters is not None:

@@ -18,7 +18,7 @@ from constructions.single_layer.several_heads import SeveralHeads
 from constructions.single_layer.shared_queries import SharedSolution, solve_shared
 from constructions.verdict import Undecided
 
-MAX_TOKENS = 64
+MAX_TOKENS, SHORT = 64, 24
 
 
 @dataclass(frozen=True)
@@ -33,23 +33,17 @@ class PeeledData:
 
 @dataclass(frozen=True)
 class HeadsAnswer:
-    """What is known of a dataset: ``against`` (no prompt, of at most the asked length if one was asked), or one of
-    ``peeled`` and ``shared`` (some prompt of some length); ``proved`` is an explicit prompt, ``clusters`` the prompt of
-    Theorem B at its honest length."""
+    """What is known of a dataset: ``against`` (no prompt, of at most the asked length if one was asked), or ``choice``,
+    preimages that some prompt gives by ``peeled`` or ``shared`` or because it is ``proved``; ``clusters`` is the prompt
+    of Theorem B at its honest length."""
 
     data: SeveralHeads
     against: HeadsRefuted | None = None
+    choice: tuple[int, ...] | None = None
     peeled: PeeledData | None = None
     shared: SharedSolution | None = None
     proved: ProvedPrompt | None = None
     clusters: ClusterPrompt | None = None
-
-    @property
-    def choice(self) -> tuple[int, ...]:
-        """The preimages that the proof of memorizability uses."""
-        found = self.peeled or self.shared
-        assert found is not None
-        return found.choice
 
 
 def answer_heads(
@@ -59,7 +53,13 @@ def answer_heads(
     Raises Undecided."""
     found = memorized(data)
     if found is None:
-        return HeadsAnswer(data, against=_refuted(data, length))
+        try:
+            return HeadsAnswer(data, against=refute_heads(data, length))
+        except Undecided as reason:
+            answer = search_prompt(data, length, seed=seed)
+            if answer is None:
+                raise Undecided(f"{_why_open(data)}; {reason}; no short prompt was found") from None
+            return answer
     proved = None
     if explicit or length is not None:
         limit = MAX_TOKENS if length is None else min(length, MAX_TOKENS)
@@ -72,8 +72,19 @@ def answer_heads(
                     f"some prompt memorizes; whether {length} tokens are enough for one is not decided"
                 ) from None
     if isinstance(found, SharedSolution):
-        return HeadsAnswer(data, shared=found, proved=proved)
-    return HeadsAnswer(data, peeled=found, proved=proved, clusters=cluster_prompt(data, found.inputs, found.peeled))
+        return HeadsAnswer(data, None, found.choice, shared=found, proved=proved)
+    clusters = cluster_prompt(data, found.inputs, found.peeled)
+    return HeadsAnswer(data, None, found.choice, peeled=found, proved=proved, clusters=clusters)
+
+
+def search_prompt(data: SeveralHeads, length: int | None = None, *, seed: int = 0) -> HeadsAnswer | None:
+    """A short proved prompt, found by a short search: what is left where no theorem decides."""
+    for choice in data.combinations()[:4]:
+        longest = SHORT if length is None else min(length, SHORT)
+        proved = find_heads_prompt(data, choice, longest=longest, starts=3, seed=seed)
+        if proved is not None:
+            return HeadsAnswer(data, None, choice, proved=proved)
+    return None
 
 
 def memorized(data: SeveralHeads) -> PeeledData | SharedSolution | None:
@@ -89,13 +100,6 @@ def memorized(data: SeveralHeads) -> PeeledData | SharedSolution | None:
         if inputs is not None:
             return PeeledData(choice, tuple(tuple(u) for u in inputs), found)
     return None
-
-
-def _refuted(data: SeveralHeads, length: int | None) -> HeadsRefuted:
-    try:
-        return refute_heads(data, length)
-    except Undecided as reason:
-        raise Undecided(f"{_why_open(data)}; {reason}") from None
 
 
 def _why_open(data: SeveralHeads) -> str:

@@ -102,8 +102,8 @@ class HeadsSystem:
         return found
 
     def _large_masses_do(self) -> bool:
-        """Whether positive divergences are possible where all e^{−σ} vanish, so that the entropies are positive as well:
-        in floats, as it only decides when to give up."""
+        """Whether positive divergences are possible where all e^{−σ} vanish, so that the entropies are positive as
+        well: in floats, as it only decides when to give up."""
         pairs = self.data.pairs
         groups, d = pairs.groups, pairs.width
         count = len(groups)
@@ -132,7 +132,7 @@ class HeadsSystem:
             b_eq=right if equations else None,
             bounds=bounds,
         )
-        return bool(answer.status == 0 and -answer.fun > 1e-6)
+        return answer.status == 0 and float(answer.x[-1]) > 1e-6
 
     def values(self, leaf: Refutation) -> RationalMatrix:
         """y_α for all pairs (nh×d) in a leaf."""

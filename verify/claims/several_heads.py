@@ -122,6 +122,7 @@ def certificates(model: Transformer, answer: HeadsAnswer) -> list[tuple[str, Cer
     """The certificates of an answer with the endings of their file names, the one of the verdict first."""
     if answer.against is not None:
         return [("", refuted_certificate(model, answer.against))]
+    assert answer.choice is not None
     found = []
     if answer.peeled is not None:
         found.append(peeled_certificate(model, answer.data, answer.peeled))
@@ -234,7 +235,7 @@ def _memorizable(d: int, s: int, h: int, n: int, seed: int, explicit: bool) -> C
     what = f"{n} examples, d = {d}, head size {s}, heads: {h}"
     if answer.peeled is None:
         return CaseResult(Verdict.UNDECIDED, Evidence.EXACT, f"{what}: expected distinct logit vectors that peel")
-    if answer.proved is not None:
+    if answer.proved is not None and answer.choice is not None:
         certificate = prompt_certificate(model, data, answer.choice, answer.proved)
         summary = f"{what}: an exact prompt of {answer.proved.length} tokens lies within 2^-60 of the printed one"
         return CaseResult(Verdict.PROVED, Evidence.ENCLOSED, summary, certificate)

@@ -134,10 +134,10 @@ def decide(model: Transformer, data: Dataset, prompt_length: int | None = None, 
             pairs = SeveralHeads.of(layer, queries, [preimages[query.target] for query in queries])
             if len(solved) > 1 and layer.attention.heads[0].V.rank() == layer.width:
                 criterion = _several(queries, groups, prompt_length, explicit, infimum, without_prompt)
-                found = None
-                if criterion.verdict is Memorization.UNDECIDED:
-                    found = search_prompt(pairs, prompt_length)
-                return criterion if found is None else _heads(found, infimum, without_prompt)
+                if criterion.verdict is not Memorization.UNDECIDED:
+                    return criterion
+                short = search_prompt(pairs, prompt_length)
+                return criterion if short is None else _heads(short, infimum, without_prompt)
             return _heads(answer_heads(pairs, prompt_length, explicit=explicit), infimum, without_prompt)
         except Undecided as limit:
             return undecided(str(limit))

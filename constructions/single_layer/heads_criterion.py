@@ -132,7 +132,7 @@ class HeadsSystem:
             b_eq=right if equations else None,
             bounds=bounds,
         )
-        return answer.status == 0 and float(answer.x[-1]) > 1e-6
+        return answer.status == 0 and answer.x is not None and float(answer.x[-1]) > 1e-6
 
     def values(self, leaf: Refutation) -> RationalMatrix:
         """y_α for all pairs (nh×d) in a leaf."""

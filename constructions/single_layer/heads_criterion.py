@@ -20,7 +20,7 @@ from scipy.optimize import linprog
 from constructions.numbers.exponential import ExpSum, midpoint
 from constructions.numbers.rational import RationalMatrix, dot
 from constructions.single_layer.mass_boxes import PRECISION, BoxSearch, BoxTree, Cut, Form, Refutation
-from constructions.single_layer.several_heads import SeveralHeads, range_basis
+from constructions.single_layer.several_heads import HeadPairs, SeveralHeads, pivot_columns
 from constructions.verdict import Undecided
 
 Row = list[fmpq]
@@ -41,14 +41,11 @@ class HeadsSystem:
 
     @classmethod
     def of(cls, data: SeveralHeads, choice: Sequence[int], length: int | None) -> HeadsSystem:
-        """Raises Undecided when the contributions of the heads are not determined by their sum."""
         pairs = data.pairs
-        if pairs.projections is None:
-            raise Undecided("the heads overlap: what each contributes is not determined by the targets")
-        shifted = data.shifted(choice)
         h = len(pairs.heads)
-        outputs = [pairs.projections[j].apply(a) for a in shifted for j in range(h)]
-        C = data.asked(outputs)
+        a = [row for row in data.shifted(choice) for _ in range(h)]
+        C = data.asked(a)
+        bases = [_alone(pairs, j) for j in range(h)]
         groups = pairs.groups
         q = [list(pairs.q[members[0]]) for members in groups]
         count, d = len(groups), pairs.width
@@ -76,12 +73,10 @@ class HeadsSystem:
         for g, members in enumerate(groups):
             for pair in members:
                 V = pairs.V[pairs.head(pair)]
-                basis = range_basis(V)
-                for i in range(basis.shape[1]):
-                    y = basis.column(i)
+                for y in bases[pairs.head(pair)]:
                     decay = -_along(y, C[pair])
                     asked = coupling(g, [-x for x in V.T.apply(y)])
-                    forms.append(Form("value", g, pair, dot(y, outputs[pair]), still, decay, free=True, coupling=asked))
+                    forms.append(Form("value", g, pair, dot(y, a[pair]), still, decay, free=True, coupling=asked))
                     directions.append((pair, tuple(y)))
         return cls(data, tuple(choice), length, tuple(forms), tuple(directions))
 
@@ -141,6 +136,18 @@ class HeadsSystem:
         for (pair, y), m in zip(self.directions, free, strict=True):
             rows[pair] = [x + m * c for x, c in zip(rows[pair], y, strict=True)]
         return RationalMatrix.of(rows)
+
+
+def _alone(pairs: HeadPairs, head: int) -> list[Row]:
+    """Vectors y with ``V_k^T y = 0`` for all other heads k, and independent ``V_j^T y``: all that is asked of this head
+    alone."""
+    others = [row for k, V in enumerate(pairs.V) if k != head for row in V.T.rows()]
+    seen_by_no_other = RationalMatrix.of(others, columns=pairs.width).nullspace()
+    if not seen_by_no_other:
+        return []
+    basis = RationalMatrix.of_columns(seen_by_no_other)
+    images = pairs.V[head].T.times(basis)
+    return [basis.column(c) for c in pivot_columns(images)]
 
 
 def _along(y: Sequence[fmpq], C: Sequence[ExpSum]) -> ExpSum:

@@ -107,14 +107,18 @@ class HeadPairs:
         return found
 
 
+def pivot_columns(M: RationalMatrix) -> list[int]:
+    """Numbers of columns of M that are a basis of its range."""
+    if 0 in M.shape:
+        return []
+    reduced, rank = M.mat.rref()
+    return [next(c for c in range(M.shape[1]) if reduced[i, c] != 0) for i in range(rank)]
+
+
 def range_basis(V: RationalMatrix) -> RationalMatrix:
     """Columns of V that are a basis of its range."""
-    reduced, rank = V.mat.rref()
-    rows = RationalMatrix(reduced).rows()[:rank]
-    pivots = [next(i for i, x in enumerate(row) if x != 0) for row in rows]
-    if not pivots:
-        return RationalMatrix.zeros(V.shape[0], 0)
-    return RationalMatrix.of_columns([V.column(i) for i in pivots])
+    pivots = pivot_columns(V)
+    return RationalMatrix.of_columns([V.column(c) for c in pivots]) if pivots else RationalMatrix.zeros(V.shape[0], 0)
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ UNDECIDED = [
     (depth_2, "2 layers"),
     (hardmax, "hardmax"),
     (units, "piecewise-linear"),
-    (no_shared_token, "no two queries share a logit vector at any head"),
+    (no_shared_token, "no short prompt was found"),
 ]
 
 

@@ -129,7 +129,6 @@ def crossed(first: Json = (1, 1), second: Json = (-1, -1), off: Json = 0, length
 
 FLOW = [[0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0]]
 ETA = [[-2, 0], [0, -2], [2, 0], [0, 2]]
-HALVES = [[[1, 0], [0, 0]], [[0, 0], [0, 1]]]
 
 
 def crossed_leaf(problem: Problem, **others: Json) -> Json:
@@ -139,14 +138,14 @@ def crossed_leaf(problem: Problem, **others: Json) -> Json:
 
 def crossed_case(off: Json = 1) -> Json:
     problem = crossed(off=off)
-    return refuted(problem, HALVES, [crossed_leaf(problem)])
+    return refuted(problem, [crossed_leaf(problem)])
 
 
 def crossed_cut() -> Json:
     """Cut in two, then one half again; the bound is 0 where group 0 has no upper end, and it is not attained there."""
     problem = crossed()
     part = crossed_leaf(problem)
-    return refuted(problem, HALVES, [cut(0, "1/2", cut(3, -1, part, part), part)])
+    return refuted(problem, [cut(0, "1/2", cut(3, -1, part, part), part)])
 
 
 def repeated_token() -> Problem:
@@ -165,7 +164,6 @@ def repeated_token() -> Problem:
 def repeated_token_case(hidden: Json = ()) -> Json:
     """o_1 - o_2 = (1, 2) at head 0, so y = +-(2, -1) there, and b = 0; the bound of 0 is not attained."""
     problem = repeated_token()
-    halves = [[[int(i == j and i // 2 == k) for j in range(4)] for i in range(4)] for k in range(2)]
     o_1, o_2 = (minus(points[0], problem.token(0))[:2] for points in problem.points)
     assert minus(o_1, o_2) == [1, 2]
     C_1, C_2 = (problem.C(alpha, [*o, Fraction(0), Fraction(0)]) for alpha, o in ((0, o_1), (2, o_2)))
@@ -173,7 +171,7 @@ def repeated_token_case(hidden: Json = ()) -> Json:
     side = sign(combined((2 * one, C_1[0]), (-one, C_1[1]), (-2 * one, C_2[0]), (one, C_2[1])))
     y = [2 * side, -side, 0, 0]
     values = [y, [0] * 4, [-t for t in y], [0] * 4]
-    return refuted(replace(problem, hidden=list(hidden)), halves, [leaf(problem, values)])
+    return refuted(replace(problem, hidden=list(hidden)), [leaf(problem, values)])
 
 
 def masked() -> Json:
@@ -194,7 +192,7 @@ def bounded_case(log_length: Json = ("97/50", "39/20")) -> Json:
     """log N - H = -s + log N - e^{1 - s} is largest at s = 1: at most log N - 2. The tangent there is level."""
     problem = bounded()
     part = leaf(problem, [[1]], length=make.vector([1]), tangents=[make.scalar(1)])
-    return refuted(problem, [[[1]]], [cut(0, 1, part, part)], log_length)
+    return refuted(problem, [cut(0, 1, part, part)], log_length)
 
 
 def mixed_group() -> Json:
@@ -204,7 +202,7 @@ def mixed_group() -> Json:
     x = row([0, 0])
     problem = Problem(heads, [[row([2, 0]), x], [x]], [[row([3, 5])], [row([2, 4])]])
     # C_1 - C_2 is -(1, 1) + e^2 ((2, 0) - (3, 5)): head 0 less head 1 is 4 e^2
-    return refuted(problem, HALVES, [leaf(problem, [[1, 0], [0, -1], [-1, 0], [0, 1]])])
+    return refuted(problem, [leaf(problem, [[1, 0], [0, -1], [-1, 0], [0, 1]])])
 
 
 def two_preimages() -> Json:
@@ -228,7 +226,7 @@ def _folded(problem: Problem, at: int = 0) -> Json:
         ]
         proofs.append({**make.tree(make.branch(0, make.PIECE, make.PIECE)), "points": listed})
     problem = replace(problem, proofs=proofs, targets=targets)
-    return refuted(problem, HALVES, [crossed_leaf(problem)] * 4)
+    return refuted(problem, [crossed_leaf(problem)] * 4)
 
 
 def reach_or_tree() -> Json:
@@ -243,18 +241,17 @@ def reach_or_tree() -> Json:
     tree = leaf(problem, [[*(-x for x in r), 0] for r in ETA], divergence=make.matrix(FLOW))
     witness = {
         **value["witness"],
-        "projections": [make.matrix([*([*r, 0] for r in L), [0, 0, 0]]) for L in HALVES],
         "combinations": [*({"query": i, "w": make.vector([0, 0, 1])} for i in (0, 0, 1)), tree],
     }
     return {**value, "witness": witness}
 
 
 def lone_reach() -> Json:
-    """One combination, out of reach: no projections."""
+    """One combination, out of reach."""
     problem = crossed()
     heads = [Head(head.W_q, head.W_k, head.W_v, [[1], [1]]) for head in problem.heads]
     problem = replace(problem, heads=heads, points=[problem.points[0], [row([2, 3])]])
-    return refuted(problem, None, [{"query": 1, "w": make.vector([1, -1])}])
+    return refuted(problem, [{"query": 1, "w": make.vector([1, -1])}])
 
 
 def out_of_range() -> Json:
@@ -262,7 +259,7 @@ def out_of_range() -> Json:
     problem = crossed()
     mlp = make.mlp(2, W_1=[[1, 0]], W_2=[[-2], [0]], b_1=[-10])
     none = {**make.tree(make.empty([-1])), "points": []}
-    return refuted(replace(problem, mlp=mlp, targets=rows([[11, 0], [12, 0]]), proofs=[none] * 2), None, [])
+    return refuted(replace(problem, mlp=mlp, targets=rows([[11, 0], [12, 0]]), proofs=[none] * 2), [])
 
 
 # --- stuck and prompt ------------------------------------------------------------------------------------------

@@ -169,10 +169,9 @@ def shared(problem: Problem, inputs: Json, equations: Json, duals: Json) -> Json
     return problem.certificate("memorizable-shared", witness)
 
 
-def refuted(problem: Problem, projections: Json, trees: Sequence[Json], log_length: Json = None) -> Json:
+def refuted(problem: Problem, trees: Sequence[Json], log_length: Json = None) -> Json:
     witness = {
         "preimages": problem.preimages(),
-        "projections": projections and [make.matrix(L) for L in projections],
         "log_length": log_length and [make.scalar(x) for x in log_length],
         "combinations": list(trees),
     }

@@ -116,12 +116,6 @@ def shared(data: Data, witness: Json) -> bool:
 
 
 def refuted(data: Data, witness: Json, length: int | None) -> bool:
-    trees = any("query" not in argument for argument in witness["combinations"])
-    projections = list(map(values, witness["projections"])) if trees else []
-    for j, L in enumerate(projections):
-        for k, V in enumerate(data.V):
-            if times(L, V) != (V if j == k else [[0] * len(V)] * len(V)):
-                return False
     log_length = None if length is None else tuple(map(values, witness["log_length"]))
     if log_length is not None and not ball(log_length[0]).exp() <= length <= ball(log_length[1]).exp():
         return False
@@ -134,7 +128,7 @@ def refuted(data: Data, witness: Json, length: int | None) -> bool:
             if any(any(apply(transposed(V), w)) for V in data.V) or not dot(w, minus(choice[i], data.tokens[i])):
                 return False
             continue
-        o = [apply(L, minus(z, x)) for z, x in zip(choice, data.tokens, strict=True) for L in projections]
+        o = [minus(z, x) for z, x in zip(choice, data.tokens, strict=True) for _ in range(data.h)]
         stack: list[Any] = [(node, [(None, None)] * len(data.groups))]
         while stack:
             node, box = stack.pop()
@@ -158,6 +152,8 @@ def leaf(data: Data, node: Json, box: Any, o: Any, log_length: Fraction | None) 
     if any(x < 0 for x in [*e, *n, *(x for r in D for x in r)]) or any(D[g][g] for g in range(len(e))):
         return False
     q = [data.q[group[0]] for group in data.groups]
+    if any(any(apply(transposed(V), r)) for a, r in enumerate(y) for k, V in enumerate(data.V) if k != a % data.h):
+        return False
     total, below = arb(0), False
     for g, group in enumerate(data.groups):
         for c in range(len(q[0])):

@@ -20,7 +20,6 @@ from prompt_law_makers import row, sealed_verdict
 from rational import Scalar
 from several_heads_cases import (
     FLOW,
-    HALVES,
     MAKERS,
     bounded,
     bounded_case,
@@ -102,16 +101,15 @@ def twice() -> Json:
     """The same query two times: nothing is refuted, with b = 0 and Gamma = 0."""
     problem = repeated_token()
     problem = replace(problem, contexts=[problem.contexts[0]] * 2, points=[problem.points[0]] * 2)
-    halves = [[[int(i == j and i // 2 == k) for j in range(4)] for i in range(4)] for k in range(2)]
     y = [2, -1, 0, 0]
-    return refuted(problem, halves, [leaf(problem, [y, [0] * 4, [-t for t in y], [0] * 4])])
+    return refuted(problem, [leaf(problem, [y, [0] * 4, [-t for t in y], [0] * 4])])
 
 
 def upper_end() -> Json:
     """Gamma < 0 counts at an upper end: here the sum is exp(-1) short of it, and above 0."""
     problem = crossed(off="-1/8")
     part = crossed_leaf(problem)
-    return refuted(problem, HALVES, [cut(0, 1, part, part)])
+    return refuted(problem, [cut(0, 1, part, part)])
 
 
 FALSE: dict[str, tuple[Json, str]] = {
@@ -171,17 +169,6 @@ FALSE: dict[str, tuple[Json, str]] = {
         "equation of group 0: the mass does not solve the equation of pair 1, coordinate 1",
     ),
     "scores disagree": (edited("mass", ((*QUERY, 1, "X"), by_one(2, 0))), "the equation of pair 1, coordinate 0"),
-    # projections
-    "projection scaled": (edited("crossed", ((*W, "projections", 0), times(2))), "projections[0], row 0: fails"),
-    "projection onto more": (
-        edited("crossed", ((*W, "projections", 0), by_one(0, 1))),
-        "projections[0], row 0: fails at head 1",
-    ),
-    "projection onto nothing": (
-        edited("crossed", ((*W, "projections", 1), times(0))),
-        "projections[1], row 1: fails at head 1",
-    ),
-    "projections exchanged": (edited("crossed", ((*W, "projections"), lambda L: L[::-1])), "projections[0], row 0"),
     # leaves
     "multiplier negative": (edited("crossed", ((*LEAF, "divergence"), times(-1))), "leaf 0: a multiplier is negative"),
     "multiplier of an entropy negative": (
@@ -191,6 +178,7 @@ FALSE: dict[str, tuple[Json, str]] = {
     "multiplier on the diagonal": (edited("crossed", ((*LEAF, "divergence"), by_one(1, 1))), "the diagonal is not"),
     "multiplier by one": (edited("crossed", ((*LEAF, "divergence"), by_one(0, 2))), "do not cancel"),
     "values by one": (edited("crossed", ((*LEAF, "values"), by_one(0, 0))), "group 0: the means do not cancel"),
+    "values that another head gives": (edited("crossed", ((*LEAF, "values"), by_one(0, 1))), "see another head"),
     "values by one, last": (edited("crossed", ((*LEAF, "values"), by_one(3, 1))), "group 3: the means do not"),
     "values of other pairs": (edited("crossed", ((*LEAF, "values"), swapped(0, 2))), "the means do not cancel"),
     "values by one, mixed": (edited("mixed group", ((*LEAF, "values"), by_one(1, 1))), "the means do not cancel"),
@@ -224,7 +212,7 @@ FALSE: dict[str, tuple[Json, str]] = {
         "combination 1: w.(z - x) is zero",
     ),
     "a preimage in reach": (
-        edited("reach or tree", ((*W, "combinations"), lambda c: [*c[:3], c[2]]), ((*W, "projections"), None)),
+        edited("reach or tree", ((*W, "combinations"), lambda c: [*c[:3], c[2]])),
         "combination 3: w.(z - x) is zero",
     ),
     # lengths
@@ -348,9 +336,6 @@ NOT_CERTIFICATES: dict[str, tuple[Json, str]] = {
     "equation missing": (edited("two heads shared", ((*W, "equations"), [None])), "equations: expected a list"),
     "pair out of range": (edited("mass", ((*W, "equations", 0), [0, 3, 0])), "equations[0][1]"),
     "coordinate out of range": (edited("mass", ((*W, "equations", 0), [0, 2, 3])), "equations[0][2]"),
-    "projection missing": (edited("crossed", ((*W, "projections"), lambda L: L[1:])), "projections: expected a list"),
-    "projections null": (edited("reach or tree", ((*W, "projections"), None)), "projections: expected no null"),
-    "projections without a tree": (edited("out of reach", ((*W, "projections"), [])), "projections: expected null"),
     "query out of range": (edited("out of reach", ((*W, "combinations", 0, "query"), 2)), "query: expected an integer"),
     "argument of both kinds": (edited("crossed", (LEAF, lambda node: {**node, "query": 0})), "an object with fields"),
     "values missing": (edited("crossed", ((*LEAF, "values"), make.matrix(make.zeros(3, 2)))), "values.num"),

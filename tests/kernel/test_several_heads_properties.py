@@ -19,7 +19,7 @@ from prompt_law_makers import sealed_verdict
 from rational import Matrix, Scalar, Vector
 from reading import load
 from several_heads import read
-from several_heads_cases import FLOW, HALVES, MAKERS, crossed, crossed_leaf, general, rows, true
+from several_heads_cases import FLOW, MAKERS, crossed, crossed_leaf, general, rows, true
 from several_heads_makers import Problem, leaf, number, outputs, plus, prompt, refuted, rounded
 
 Json = Any
@@ -141,7 +141,7 @@ def balanced(
         rest = [(length[g] - entropy[g]) * x for x in q[g]]
         for k in range(4):
             rest = plus(rest, [divergence[g][k] * x for x in minus(q[g], q[k])])
-        y.append([rest[1], Fraction(5)] if g % 2 == 0 else [Fraction(7), rest[0]])
+        y.append([rest[1], Fraction(0)] if g % 2 == 0 else [Fraction(0), rest[0]])
         assert apply(transposed(problem.heads[g % 2].V), y[-1]) == rest
     return entropy, divergence, length, y
 
@@ -149,7 +149,7 @@ def balanced(
 def curves(problem: Problem, multipliers: Multipliers, y: Any) -> list[Any]:
     """Those of the kernel, with log N below 7/2."""
     part = leaf(problem, y)
-    envelope = load(make.seal(refuted(problem, HALVES, [part], [3, "7/2"])))
+    envelope = load(make.seal(refuted(problem, [part], [3, "7/2"])))
     statement = read(envelope)
     assert isinstance(statement, heads_refuted.HeadsRefuted)
     (argument,) = statement.arguments
@@ -210,7 +210,7 @@ def test_what_prompts_do_is_not_refuted() -> None:
         exact = outputs(problem, [[number(x) for x in t] for t in tokens(rng, 2, 4)], [1] * 4)
         points = [[plus([rounded(x) for x in exact[2 * i : 2 * i + 2]], problem.token(i))] for i in range(2)]
         problem = replace(problem, points=points)
-        assert sealed_verdict(refuted(problem, HALVES, [crossed_leaf(problem)]))[0] == "false"
+        assert sealed_verdict(refuted(problem, [crossed_leaf(problem)]))[0] == "false"
     assert sum(map(sum, FLOW)) == 8
 
 

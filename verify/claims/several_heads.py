@@ -68,11 +68,8 @@ def shared_certificate(model: Transformer, data: SeveralHeads, found: SharedSolu
 
 def refuted_certificate(model: Transformer, found: HeadsRefuted) -> Certificate:
     """No prompt (of at most ``found.length`` tokens) memorizes."""
-    trees = any(not isinstance(argument, NoOutput) for argument in found.arguments)
-    projections = found.data.pairs.projections
     witness = {
         "preimages": [finite_preimage(each) for each in found.data.preimages],
-        "projections": [write.matrix(L) for L in projections] if trees and projections is not None else None,
         "log_length": None if found.length is None else [write.scalar(x) for x in log_bracket(found.length)],
         "combinations": [_argument(argument) for argument in found.arguments],
     }

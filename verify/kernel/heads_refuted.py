@@ -1,9 +1,10 @@
 """Claim `several-heads`, relation `no-prompt-memorizes`: no prompt allowed by the instance meets every query.
 
-Projections L_j with L_j V_j = V_j and L_j V_k = 0 for the other heads tell what each head has to give: o = L_j (z - x)
-to a query with token x and preimage z. Then V_j p = o - C e^{-s}, where e^s and p are mass and mean of the prompt at
-the logit vector of the pair. In each leaf of a tree a combination of the inequalities that every prompt obeys is
-negative; the means cancel in it against the values y, up to sums of y.(V_j p). Or z - x is no sum of head outputs.
+A query with token x is met by the preimage z iff its heads give a = z - x. If y^T V_k = 0 for all heads but j, then y.a
+is what head j alone contributes: y.(V_j p) = y.a - y.C e^{-s}, where e^s and p are mass and mean of the prompt at the
+logit vector of the pair and C = sum e^{q.z} (V_j z - a) over the context. In each leaf of a tree a combination of the
+inequalities that every prompt obeys is negative; the means cancel in it against such values y. Or a is no sum of head
+outputs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,14 +22,13 @@ from multipliers import (
     LogLength,
     Multipliers,
     demand_log_length,
-    demand_null,
     read_log_length,
     read_multipliers,
 )
 from prompt_setting import differences
 from rational import Matrix, Scalar, Vector, read_matrix, read_vector
 from reading import Field
-from vectors import stacked, sum_of, unit
+from vectors import stacked, sum_of
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,11 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Asked:
-    """What head j is asked to give to a query: o; V z - o, a row for each column z of the context, and its scores."""
+    """A query at head j: a; V_j z - a, a row for each column z of the context, and its scores; the other heads."""
 
     head: Head
-    output: Vector
+    others: tuple[Head, ...]
+    a: Vector
     differences: Matrix
     scores: Vector
 
@@ -72,7 +73,6 @@ class HeadsRefuted:
 
     pairs: Pairs
     preimages: tuple[FinitePreimage, ...]
-    projections: tuple[Matrix, ...]  # none if there is no tree
     log_length: LogLength | None
     arguments: tuple[Argument, ...]
 
@@ -80,7 +80,6 @@ class HeadsRefuted:
         """A prompt that meets every query does so for one combination, and its masses are in one leaf of the tree."""
         pairs = self.pairs
         demand_all_points(self.preimages)
-        self._demand_projections()
         demand_log_length(pairs.setting, self.log_length)
         asked = [[self._asked(i, z) for z in preimage.points] for i, preimage in enumerate(self.preimages)]
         for k, (choice, argument) in enumerate(zip(combinations(self.preimages), self.arguments, strict=True)):
@@ -102,15 +101,6 @@ class HeadsRefuted:
         """The logit vectors of the groups, as columns."""
         return stacked([group.q for group in self.pairs.groups]).transposed()
 
-    def _demand_projections(self) -> None:
-        """Row by row: (row r of L_j - e_r) V_j = 0, and row r of L_j V_k = 0."""
-        for j, L in enumerate(self.projections):
-            for k, head in enumerate(self.pairs.setting.layer.heads):
-                for r in range(self.pairs.d):
-                    DEADLINE.check()
-                    row = L.row(r) - unit(r, self.pairs.d) if j == k else L.row(r)
-                    demand(head.value_row(row).is_zero(), f"projections[{j}], row {r}: fails at head {k}")
-
     def _demand_out_of_reach(self, argument: OutOfReach, z: Vector, where: str) -> None:
         """The heads would have to give z - x."""
         setting, w = self.pairs.setting, argument.w
@@ -119,17 +109,16 @@ class HeadsRefuted:
         demand(w.dot(z - setting.queries[argument.query].token).sign() != 0, f"{where}: w.(z - x) is zero")
 
     def _asked(self, i: int, z: Vector) -> list[Asked]:
-        """What the heads are asked to give to query i, if z is meant to be its preimage point (none without a tree)."""
-        if not self.projections:
-            return []
+        """Query i at each head, if z is meant to be its preimage point."""
         setting = self.pairs.setting
         query, heads = setting.queries[i], setting.layer.heads
         result = []
-        for j, (head, L) in enumerate(zip(heads, self.projections, strict=True)):
+        for j, head in enumerate(heads):
             DEADLINE.check()
-            output = L @ (z - query.token)
+            a = z - query.token
             scores = query.context @ self.pairs.vectors[i * len(heads) + j]
-            result.append(Asked(head, output, stacked(differences(head, query, output)), scores))
+            others = heads[:j] + heads[j + 1 :]
+            result.append(Asked(head, others, a, stacked(differences(head, query, a)), scores))
         return result
 
     def _demand_refuted(self, leaf: Leaf, asked: Sequence[Asked], where: str) -> None:
@@ -150,8 +139,10 @@ class HeadsRefuted:
                 DEADLINE.check()
                 y, pair = leaf.values.row(alpha), asked[alpha]
                 if not y.is_zero():
+                    for other in pair.others:
+                        demand(other.value_row(y).is_zero(), f"{where}: the values of pair {alpha} see another head")
                     rest += pair.head.value_row(y)
-                    constants.append(y.dot(pair.output))
+                    constants.append(y.dot(pair.a))
                     gamma += pair.decay(y)
             demand(rest.is_zero(), f"{where}, group {g}: the means do not cancel against the values")
             yield Curve(form.A, sum_of(constants), gamma)
@@ -180,12 +171,8 @@ def _read_arguments(fields: list[Field], pairs: Pairs) -> Iterator[Argument]:
 
 def read_heads_refuted(pairs: Pairs, witness: Field) -> HeadsRefuted:
     """The witness of a certificate, read but not checked."""
-    proofs, projections, log_length, fields = witness.record("preimages", "projections", "log_length", "combinations")
-    setting, d = pairs.setting, pairs.d
+    proofs, log_length, fields = witness.record("preimages", "log_length", "combinations")
+    setting = pairs.setting
     preimages = read_finite_preimages(proofs, setting.layer.mlp, [query.target for query in setting.queries])
     arguments = tuple(_read_arguments(fields.items(len(combinations(preimages))), pairs))
-    trees = any(isinstance(argument, tuple) for argument in arguments)
-    demand_null(projections, not trees)
-    heads = len(setting.layer.heads)
-    matrices = tuple(read_matrix(field, d, d) for field in projections.items(heads)) if trees else ()
-    return HeadsRefuted(pairs, preimages, matrices, read_log_length(log_length, setting), arguments)
+    return HeadsRefuted(pairs, preimages, read_log_length(log_length, setting), arguments)

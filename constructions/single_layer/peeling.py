@@ -56,8 +56,7 @@ def peel(pairs: HeadPairs) -> Peeled | Stuck:
     >>> found.order, holds(pairs, found.heights, found.directions)
     ((0, 1), True)
     """
-    if not pairs.distinct:
-        raise ValueError("peeling: expected pairs with different logit vectors, found two that share one")
+    _require_distinct(pairs)
     found = _independent(pairs)
     if found is not None:
         return found
@@ -83,7 +82,9 @@ def peel(pairs: HeadPairs) -> Peeled | Stuck:
 
 
 def star(pairs: HeadPairs) -> Peeled | Stuck:
-    """The same question as one exact linear program, (*) with margin 1: the reference for :func:`peel`."""
+    """The same question as one exact linear program, (*) with margin 1: the reference for :func:`peel`. Raises
+    ValueError likewise: a flow between pairs that share a logit vector says nothing."""
+    _require_distinct(pairs)
     N = len(pairs)
     starts, width = [], N
     for alpha in range(N):
@@ -125,6 +126,11 @@ def holds(pairs: HeadPairs, heights: Sequence[fmpq], directions: Sequence[Sequen
             if beta != alpha and not dot(pairs.q[beta], k) - heights[beta] < own:
                 return False
     return True
+
+
+def _require_distinct(pairs: HeadPairs) -> None:
+    if not pairs.distinct:
+        raise ValueError("peeling: expected pairs with different logit vectors, found two that share one")
 
 
 def _seen(pairs: HeadPairs, alpha: int, beta: int) -> Row:

@@ -1,0 +1,163 @@
+"""Layers with several heads and data for them, with what is known of them; outputs of prompts, from the definition.
+
+A prompt is a list of tokens with log counts, so that clusters of 10^100 tokens are no larger than others. Nothing here
+uses the code of the single layer, except where it makes the objects under test.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import flint
+from flint import arb, fmpq
+from hypothesis import strategies as st
+
+from constructions.data import Dataset, Example
+from constructions.numbers.exponential import midpoint
+from constructions.numbers.rational import RationalMatrix, column_vector, dot
+from constructions.single_layer.several_heads import HeadPairs, SeveralHeads
+from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
+from verify.claims.several_heads import several_heads
+from verify.instances import random_full_rank, random_matrix
+
+Row = list[fmpq]
+Prompt = Sequence[tuple[arb, Sequence[Any]]]
+PRECISION = 256
+
+
+# --- layers --------------------------------------------------------------------------------------------------------
+
+
+def layer_with(vectors: Sequence[Sequence[Sequence[Any]]], V: Sequence[Any]) -> tuple[Layer, RationalMatrix]:
+    """A layer and tokens (the first unit vectors) with these logit vectors, ``vectors[i][j]`` for token i at head j (at
+    most as many tokens as dimensions), and these V."""
+    n, d = len(vectors), len(vectors[0][0])
+    one = RationalMatrix.identity(d)
+    heads = []
+    for j, value in enumerate(V):
+        columns = [list(vectors[i][j]) if i < n else [0] * d for i in range(d)]
+        heads.append(Head(RationalMatrix.of_columns(columns), one, RationalMatrix.of(value)))
+    return Layer(Attention(tuple(heads)), FeedForward.none(d)), one.columns(0, n)
+
+
+@st.composite
+def small_pairs(draw: Any, *, most: int = 3, sizes: int = 2) -> HeadPairs:
+    """Up to ``most`` heads and tokens with different small integer logit vectors; V of any rank."""
+    d, h = draw(st.integers(1, 3)), draw(st.integers(1, most))
+    n = draw(st.integers(1, min(d, most)))
+    entries = st.integers(-sizes, sizes)
+    vector = st.tuples(*[entries] * d)
+    q = draw(st.lists(vector, min_size=n * h, max_size=n * h, unique=True))
+    V = [[list(draw(vector)) for _ in range(d)] for _ in range(h)]
+    for value in V:
+        for r in range(draw(st.integers(0, d))):  # rows that repeat, or vanish
+            value[r] = [0] * d if draw(st.booleans()) else list(value[0])
+    layer, tokens = layer_with([q[i * h : (i + 1) * h] for i in range(n)], V)
+    return HeadPairs.of(layer.attention.heads, tokens)
+
+
+def given_pairs(vectors: Sequence[Sequence[Sequence[Any]]], V: Sequence[Any]) -> HeadPairs:
+    layer, tokens = layer_with(vectors, V)
+    return HeadPairs.of(layer.attention.heads, tokens)
+
+
+def scaled_head(rng: random.Random, d: int, s: int) -> Head:
+    """Full rank, moderate scores."""
+    W_q, W_k, W_v, W_o = (random_full_rank(rng, *shape) for shape in ((s, d), (s, d), (s, d), (d, s)))
+    return Head(W_q.scaled("1/4"), W_k.scaled("1/2"), W_v.scaled("1/2"), W_o)
+
+
+def random_model(rng: random.Random, d: int, s: int, h: int, mlp: FeedForward | None = None) -> Transformer:
+    attention = Attention(tuple(scaled_head(rng, d, s) for _ in range(h)))
+    return Transformer((Layer(attention, mlp or FeedForward.none(d)),))
+
+
+def random_tokens(rng: random.Random, d: int, count: int) -> RationalMatrix:
+    return random_matrix(rng, d, count, size=4, denominator=2)
+
+
+# --- prompts, from the definition ----------------------------------------------------------------------------------
+
+
+def logit_vector(head: Head, x: Sequence[fmpq]) -> Row:
+    """W_k^T (W_q x + b_q), entry by entry."""
+    inner = [dot(row, x) + b for row, b in zip(head.W_q.rows(), head.b_q.column(0), strict=True)]
+    return [dot(column, inner) for column in head.W_k.T.rows()]
+
+
+def weighed(q: Sequence[fmpq], prompt: Prompt) -> list[arb]:
+    """The softmax weights."""
+    scores = [log + sum((arb(x) * arb(y) for x, y in zip(q, token, strict=True)), arb(0)) for log, token in prompt]
+    top = max(midpoint(score) for score in scores)
+    parts = [(score - arb(top)).exp() for score in scores]
+    total = sum(parts, arb(0))
+    return [x / total for x in parts]
+
+
+def head_output(head: Head, x: Sequence[fmpq], prompt: Prompt) -> list[arb]:
+    """What a head gives to token x for a prompt alone (or a prompt that ends with a context)."""
+    weights = weighed(logit_vector(head, x), prompt)
+    mean = [
+        sum((w * arb(token[c]) for w, (_, token) in zip(weights, prompt, strict=True)), arb(0)) for c in range(len(x))
+    ]
+    values = [sum((arb(v) * y for v, y in zip(row, mean, strict=True)), arb(0)) for row in head.W_v.rows()]
+    return [sum((arb(v) * y for v, y in zip(row, values, strict=True)), arb(0)) for row in head.W_o.rows()]
+
+
+def single(tokens: RationalMatrix) -> list[tuple[arb, Row]]:
+    """Every column once."""
+    return [(arb(0), tokens.column(j)) for j in range(tokens.shape[1])]
+
+
+def total_output(model: Transformer, X: RationalMatrix, column: int, prompt: Prompt) -> list[arb]:
+    """Attention at a column of X, with a prompt in front, plus the token: what goes into the MLP."""
+    layer = model.layers[0]
+    x = X.column(column)
+    context = single(X.columns(0, column + 1) if layer.attention.causal else X)
+    given = [head_output(head, x, [*prompt, *context]) for head in layer.attention.heads]
+    return [sum(parts, arb(y)) for *parts, y in zip(*given, x, strict=True)]
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+def rounded(x: arb, bits: int = 40) -> fmpq:
+    power = fmpq(2) ** bits
+    return fmpq((midpoint(x) * power + fmpq(1, 2)).floor()) / power
+
+
+def met_by(
+    model: Transformer, inputs: Sequence[RationalMatrix], P: RationalMatrix, *, every: bool = False, bits: int = 40
+) -> Dataset:
+    """Targets that the prompt P gives, up to 2^-bits before the MLP: for the last token, or for ``every`` one."""
+    examples = []
+    with flint.ctx.workprec(PRECISION):
+        for X in inputs:
+            columns = range(X.shape[1]) if every else [X.shape[1] - 1]
+            points = [[rounded(x, bits) for x in total_output(model, X, k, single(P))] for k in columns]
+            targets = [model.layers[0].mlp(column_vector(z)) for z in points]
+            examples.append(Example(X, RationalMatrix.of_columns([t.column(0) for t in targets])))  # type: ignore[attr-defined]
+    return Dataset(tuple(examples))
+
+
+def in_range(model: Transformer, inputs: Sequence[RationalMatrix], rng: random.Random) -> Dataset:
+    """Random targets: token + Σ_j V_j u_j, through the MLP."""
+    examples = []
+    for X in inputs:
+        z = column_vector(X.column(X.shape[1] - 1))
+        for head in model.layers[0].attention.heads:
+            z = RationalMatrix(z.mat + head.V.times(random_tokens(rng, model.width, 1)).mat)
+        examples.append(Example(X, model.layers[0].mlp(z)))  # type: ignore[arg-type]
+    return Dataset(tuple(examples))
+
+
+def pairs_of(model: Transformer, data: Dataset) -> SeveralHeads:
+    return several_heads(model, data)
+
+
+def crossed_layer() -> tuple[Layer, RationalMatrix]:
+    """Two heads and two tokens whose pairs block each other: logit vectors (0, ±1) and (±1, 0), the first head blind
+    for the first coordinate, the second for the second."""
+    return layer_with([[[0, 1], [1, 0]], [[0, -1], [-1, 0]]], [[[0, 1], [0, 0]], [[0, 0], [1, 0]]])

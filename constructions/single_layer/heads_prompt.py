@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import flint
 import numpy as np
@@ -101,7 +102,10 @@ def find_heads_prompt(
     data: SeveralHeads, choice: Sequence[int], *, longest: int = 64, starts: int = 12, seed: int = 0
 ) -> ProvedPrompt | None:
     """A proved prompt of at most ``longest`` tokens from random starts, at growing lengths; None when no start led to
-    one."""
+    one, and where the outputs of all heads together do not span the width: then the equations of a query are dependent,
+    and Krawczyk's test cannot hold."""
+    if reduce(RationalMatrix.hstack, data.pairs.V).rank() < data.pairs.width:
+        return None
     rng = np.random.default_rng(seed)
     n, h = len(data.queries), len(data.pairs.heads)
     length = max(1, n)

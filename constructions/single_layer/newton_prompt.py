@@ -283,7 +283,11 @@ def _prove(equations: Equations, flat: Floats) -> ProvedPrompt | None:
         centre = [[fmpq(round(float(x) * 2**60)) / fmpq(2) ** 60 for x in row] for row in flat.reshape(equations.d, m)]
         for _ in range(8):  # Newton with a fixed inverse converges linearly and fast
             value, _derivative = equations.enclosures(arb_mat([[arb(x) for x in row] for row in centre]), ())
+            if not all(x.is_finite() for x in value):
+                return None
             step = Y.apply([midpoint(x) for x in value])
+            if any(abs(s) > 1 + abs(centre[i][j]) for (i, j), s in zip(unknowns, step, strict=True)):
+                return None  # it runs away
             for (i, j), s in zip(unknowns, step, strict=True):
                 power = fmpq(2) ** CENTRE_BITS
                 centre[i][j] = fmpq(((centre[i][j] - s) * power).floor()) / power

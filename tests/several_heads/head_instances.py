@@ -96,12 +96,16 @@ def weighed(q: Sequence[fmpq], prompt: Prompt) -> list[arb]:
     return [x / total for x in parts]
 
 
+def head_mean(head: Head, x: Sequence[fmpq], prompt: Prompt) -> list[arb]:
+    """The tokens that a head sees from token x, averaged with its weights."""
+    weights = weighed(logit_vector(head, x), prompt)
+    columns = zip(*(token for _, token in prompt), strict=True)
+    return [sum((w * arb(y) for w, y in zip(weights, column, strict=True)), arb(0)) for column in columns]
+
+
 def head_output(head: Head, x: Sequence[fmpq], prompt: Prompt) -> list[arb]:
     """What a head gives to token x for a prompt alone (or a prompt that ends with a context)."""
-    weights = weighed(logit_vector(head, x), prompt)
-    mean = [
-        sum((w * arb(token[c]) for w, (_, token) in zip(weights, prompt, strict=True)), arb(0)) for c in range(len(x))
-    ]
+    mean = head_mean(head, x, prompt)
     values = [sum((arb(v) * y for v, y in zip(row, mean, strict=True)), arb(0)) for row in head.W_v.rows()]
     return [sum((arb(v) * y for v, y in zip(row, values, strict=True)), arb(0)) for row in head.W_o.rows()]
 
@@ -131,14 +135,22 @@ def rounded(x: arb, bits: int = 40) -> fmpq:
 def met_by(
     model: Transformer, inputs: Sequence[RationalMatrix], P: RationalMatrix, *, every: bool = False, bits: int = 40
 ) -> Dataset:
-    """Targets that the prompt P gives, up to 2^-bits before the MLP: for the last token, or for ``every`` one."""
+    """Targets that the prompt P gives, for the last token or for ``every`` one, up to 2^-bits in the average that each
+    head forms (so that the targets stay in the range of the heads)."""
     examples = []
+    layer = model.layers[0]
     with flint.ctx.workprec(PRECISION):
         for X in inputs:
-            columns = range(X.shape[1]) if every else [X.shape[1] - 1]
-            points = [[rounded(x, bits) for x in total_output(model, X, k, single(P))] for k in columns]
-            targets = [model.layers[0].mlp(column_vector(z)) for z in points]
-            examples.append(Example(X, RationalMatrix.of_columns([t.column(0) for t in targets])))  # type: ignore[attr-defined]
+            targets = []
+            for k in range(X.shape[1]) if every else [X.shape[1] - 1]:
+                x = X.column(k)
+                context = single(X.columns(0, k + 1) if layer.attention.causal else X)
+                z = column_vector(x)
+                for head in layer.attention.heads:
+                    mean = [rounded(y, bits) for y in head_mean(head, x, [*single(P), *context])]
+                    z = RationalMatrix(z.mat + head.V.times(column_vector(mean)).mat)
+                targets.append(layer.mlp(z).column(0))  # type: ignore[attr-defined]
+            examples.append(Example(X, RationalMatrix.of_columns(targets)))
     return Dataset(tuple(examples))
 
 

@@ -7,6 +7,8 @@ W_o W_v is never formed: it is applied from either side, factor by factor.
 from dataclasses import dataclass
 
 from expsum import ExpSum, exp_sum
+from fractions_of_sums import Fractions
+from limits import DEADLINE
 from preimage import Mlp, read_mlp
 from rational import Matrix, Vector, read_matrix, read_vector
 from reading import Field
@@ -40,12 +42,38 @@ def attention_mass(scores: Vector) -> ExpSum:
     return exp_sum(Vector((1,) * len(scores), 1), scores)
 
 
+def average(head: Head, token: Vector, tokens: Matrix) -> Fractions:
+    """What the head gives to a token that attends to these tokens: the sum of e^{q.z} V z, over that of e^{q.z}."""
+    scores = tokens @ head.logit_vector(token)
+    values = []
+    for k in range(len(tokens.rows)):
+        DEADLINE.check()
+        values.append(head.value(tokens.row(k)))
+    coordinates = zip(*(value.num for value in values), strict=True)
+    return Fractions(tuple(exp_sum(Vector(b, values[0].den), scores) for b in coordinates), attention_mass(scores))
+
+
+def joined(prompt: Matrix, context: Matrix) -> Matrix:
+    """[P, X], over one denominator: each part is padded with zero tokens, then they are added."""
+    no_prompt = ((0,) * prompt.width,) * len(prompt.rows)
+    no_context = ((0,) * context.width,) * len(context.rows)
+    return Matrix(prompt.rows + no_context, prompt.den, prompt.width) + Matrix(
+        no_prompt + context.rows, context.den, context.width
+    )
+
+
 @dataclass(frozen=True)
-class Query:
-    """What the query token sees without the prompt (m x d), the token itself, and the output asked for."""
+class Input:
+    """What the query token sees without the prompt (m x d), and the token itself."""
 
     context: Matrix
     token: Vector
+
+
+@dataclass(frozen=True)
+class Query(Input):
+    """An input, and the output asked for."""
+
     target: Vector
 
 
@@ -98,13 +126,15 @@ def read_layer(field: Field) -> Layer:
     return Layer(heads, mlp, None)
 
 
-def read_layer_and_queries(layer_field: Field, queries_field: Field) -> tuple[Layer, tuple[Query, ...]]:
-    """A layer and the queries put to it; positional embedding and causal mask are applied on the way."""
+def _read_layer_and(
+    layer_field: Field, inputs_field: Field, *names: str
+) -> tuple[Layer, list[tuple[Input, list[Field]]]]:
+    """A layer and its inputs, each with the fields of these names; embedding and mask are applied on the way."""
     heads, mlp, causal, embedding = _read_parts(layer_field)
-    queries: list[Query] = []
+    inputs: list[tuple[Input, list[Field]]] = []
     prompt_length = None
-    for field in queries_field.items():
-        X, column, target = field.record("X", "column", "target")
+    for field in inputs_field.items():
+        X, column, *others = field.record("X", "column", *names)
         tokens = read_tokens(X, mlp.d)
         m = len(tokens.rows)
         k = column.index(m)
@@ -116,5 +146,20 @@ def read_layer_and_queries(layer_field: Field, queries_field: Field) -> tuple[La
             # changes nothing: the prompt is arbitrary.
             tokens += Matrix(embedding.rows[-m:], embedding.den, mlp.d)
         seen = tokens.rows[: k + 1] if causal else tokens.rows
-        queries.append(Query(Matrix(seen, tokens.den, mlp.d), tokens.row(k), read_vector(target, mlp.d)))
-    return Layer(heads, mlp, prompt_length), tuple(queries)
+        inputs.append((Input(Matrix(seen, tokens.den, mlp.d), tokens.row(k)), others))
+    return Layer(heads, mlp, prompt_length), inputs
+
+
+def read_layer_and_inputs(layer_field: Field, inputs_field: Field) -> tuple[Layer, tuple[Input, ...]]:
+    """A layer and at least one input, for which no output is stated."""
+    layer, inputs = _read_layer_and(layer_field, inputs_field)
+    if not inputs:
+        inputs_field.fail("at least one input", "none")
+    return layer, tuple(one for one, _ in inputs)
+
+
+def read_layer_and_queries(layer_field: Field, queries_field: Field) -> tuple[Layer, tuple[Query, ...]]:
+    """A layer and the queries put to it."""
+    layer, inputs = _read_layer_and(layer_field, queries_field, "target")
+    queries = (Query(one.context, one.token, read_vector(target, layer.mlp.d)) for one, (target,) in inputs)
+    return layer, tuple(queries)

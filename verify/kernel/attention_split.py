@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from attention import Head, attention_mass, read_heads, read_tokens
-from expsum import ExpSum, Fractions, exp_sum, read_fractions
+from attention import Head, average, joined, read_heads, read_tokens
+from fractions_of_sums import Fractions, read_fractions
 from limits import demand
 from rational import Matrix, Vector, read_vector
 from reading import Envelope
@@ -35,32 +35,16 @@ class AttentionSplit:
         demand(numerator.sign() == sign, f"{where}: the fraction is not positive")
         demand((denominator - numerator).sign() == sign, f"{where}: the fraction is not below 1")
 
-        S_X, B_X = _mass_and_output(head, self.token, self.context)
-        S_P, B_P = _mass_and_output(head, self.token, self.prompt)
-        S, B = _mass_and_output(head, self.token, _joined(self.prompt, self.context))
+        X = average(head, self.token, self.context)
+        P = average(head, self.token, self.prompt)
+        both = average(head, self.token, joined(self.prompt, self.context))
+        S_X, S_P = X.denominator, P.denominator
         demand((numerator * (S_X + S_P)).equals(denominator * S_X), f"{where}: the fraction is not S_X / (S_X + S_P)")
         # So f Att(x, X) = B_X / (S_X + S_P) and (1 - f) Att(x, P) = B_P / (S_X + S_P). Att(x, [P, X]) = B / S
         # is their sum, since numerators and denominators agree:
-        demand(S.equals(S_X + S_P), f"{where}: masses do not add up")
-        for b, b_X, b_P in zip(B, B_X, B_P, strict=True):
+        demand(both.denominator.equals(S_X + S_P), f"{where}: masses do not add up")
+        for b, b_X, b_P in zip(both.numerators, X.numerators, P.numerators, strict=True):
             demand(b.equals(b_X + b_P), f"{where}: attention over prompt and context is not the mixture")
-
-
-def _mass_and_output(head: Head, token: Vector, tokens: Matrix) -> tuple[ExpSum, list[ExpSum]]:
-    """S = sum of e^{q.z}, and B = sum of e^{q.z} V z coordinate by coordinate, so that Att = B / S."""
-    scores = tokens @ head.logit_vector(token)
-    values = [head.value(tokens.row(k)) for k in range(len(tokens.rows))]
-    coordinates = zip(*(value.num for value in values), strict=True)
-    return attention_mass(scores), [exp_sum(Vector(b, values[0].den), scores) for b in coordinates]
-
-
-def _joined(prompt: Matrix, context: Matrix) -> Matrix:
-    """[P, X], over one denominator: each part is padded with zero tokens, then they are added."""
-    no_prompt = ((0,) * prompt.width,) * len(prompt.rows)
-    no_context = ((0,) * context.width,) * len(context.rows)
-    return Matrix(prompt.rows + no_context, prompt.den, prompt.width) + Matrix(
-        no_prompt + context.rows, context.den, context.width
-    )
 
 
 def read(envelope: Envelope) -> AttentionSplit:

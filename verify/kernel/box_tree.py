@@ -1,16 +1,17 @@
-"""Trees that cut a box of log masses, one for each group, and say at each leaf why no prompt has its masses there."""
+"""Trees that cut a box, one side after the other, and say at each leaf why what is sought is not in its part."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from curve import Ends
 from limits import DEADLINE, OverLimits
-from rational import read_scalar
+from rational import Scalar, read_scalar
 from reading import Field
 
 MAX_NODES = 100_000
 Box = tuple[Ends, ...]
 Leaf = TypeVar("Leaf")
+End = TypeVar("End", Scalar, Scalar | None)  # None: no bound on that side
 
 
 def node_numbers() -> Iterator[int]:
@@ -18,8 +19,22 @@ def node_numbers() -> Iterator[int]:
     return iter(range(MAX_NODES))
 
 
-def read_leaves(root: Field, box: Box, nodes: Iterator[int], read_leaf: Callable[[Field, Box], Leaf]) -> list[Leaf]:
-    """What `read_leaf` makes of the leaves and their boxes, which cover the box."""
+def _halves(box: tuple[tuple[End, End], ...], g: int, cut: Scalar) -> tuple[tuple[tuple[End, End], ...], ...]:
+    """What is below the cut of side g, and what is above; one of them is empty if the cut is outside."""
+    low, high = box[g]
+    upper: tuple[End, End] = (cut if low is None or (cut - low).sign() > 0 else low), high
+    lower: tuple[End, End] = low, (cut if high is None or (cut - high).sign() < 0 else high)
+    return tuple(tuple(part if k == g else side for k, side in enumerate(box)) for part in (lower, upper))
+
+
+def read_leaves(
+    root: Field,
+    box: tuple[tuple[End, End], ...],
+    nodes: Iterator[int],
+    read_leaf: Callable[[Field, tuple[tuple[End, End], ...]], Leaf],
+    name: str = "group",
+) -> list[Leaf]:
+    """What `read_leaf` makes of the leaves and their boxes, which cover the box; `name` is that of a coordinate."""
     leaves: list[Leaf] = []
     stack = [(root, box)]
     while stack:
@@ -27,14 +42,11 @@ def read_leaves(root: Field, box: Box, nodes: Iterator[int], read_leaf: Callable
         if next(nodes, None) is None:
             raise OverLimits(f"more than {MAX_NODES} nodes in trees")
         node, box = stack.pop()
-        if node.has("group"):
-            group, at, below, above = node.record("group", "at", "below", "above")
-            g, cut = group.index(len(box)), read_scalar(at)
-            low, high = box[g]
-            rest = box[:g], box[g + 1 :]
-            upper: Ends = (cut if low is None or (cut - low).sign() > 0 else low), high
-            lower: Ends = low, (cut if high is None or (cut - high).sign() < 0 else high)
-            stack += [(above, (*rest[0], upper, *rest[1])), (below, (*rest[0], lower, *rest[1]))]
+        if node.has(name):
+            coordinate, at, below, above = node.record(name, "at", "below", "above")
+            g, cut = coordinate.index(len(box)), read_scalar(at)
+            lower, upper = _halves(box, g, cut)
+            stack += [(above, upper), (below, lower)]
         else:
             leaves.append(read_leaf(node, box))
     return leaves

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from attention import Head, read_head
-from expsum import Fractions, combine, exponential, read_fractions
+from expsum import combine, exponential
+from fractions_of_sums import Fractions, read_fractions
 from limits import demand
 from rational import ONE, Scalar, Vector, read_scalar, read_vector
 from reading import Envelope

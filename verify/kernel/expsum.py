@@ -157,14 +157,6 @@ def exponential(coefficient: Scalar, exponent: Scalar) -> ExpSum:
     return exp_sum(Vector((coefficient.num,), coefficient.den), Vector((exponent.num,), exponent.den))
 
 
-@dataclass(frozen=True)
-class Fractions:
-    """A vector of exponential fractions: numerators over one denominator, which the check wants nonzero."""
-
-    numerators: tuple[ExpSum, ...]
-    denominator: ExpSum
-
-
 def combine(matrix_row: Vector, sums: tuple[ExpSum, ...]) -> ExpSum:
     """The inner product of a rational vector and a vector of exponential sums."""
     total = exp_sum(Vector((), 1), Vector((), 1))
@@ -179,9 +171,3 @@ def read_exp_sum(field: Field) -> ExpSum:
     coefficients, exponents = field.record("coefficients", "exponents")
     powers = read_vector(exponents)
     return exp_sum(read_vector(coefficients, len(powers)), powers)
-
-
-def read_fractions(field: Field, length: int) -> Fractions:
-    """{"numerators": [exponential sum, ...], "denominator": exponential sum}, of that length."""
-    numerators, denominator = field.record("numerators", "denominator")
-    return Fractions(tuple(map(read_exp_sum, numerators.items(length))), read_exp_sum(denominator))

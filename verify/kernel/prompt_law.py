@@ -5,7 +5,7 @@ from typing import Protocol
 from loss_bounds import read_loss_bounds
 from memorizable import read_memorizable
 from no_prompt import read_no_prompt
-from prompt_setting import read_setting
+from prompt_setting import read_setting, refuse_embedding
 from reading import Envelope
 
 
@@ -23,6 +23,5 @@ def read(envelope: Envelope) -> Statement:
     setting = read_setting(envelope.instance)
     if relation == "loss-bounds":
         return read_loss_bounds(setting, envelope.witness)
-    if setting.layer.prompt_length is not None:
-        envelope.instance.fail("a layer without E", "one with E")
+    refuse_embedding(setting.layer, envelope.instance)
     return (read_memorizable if relation == "memorizable" else read_no_prompt)(setting, envelope.witness)

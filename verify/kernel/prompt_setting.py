@@ -24,6 +24,19 @@ def in_words(number: int) -> str:
     return str(number) if number < 1 << 64 else hex(number)
 
 
+def allowed_prompts(length: int | None, exactly: bool = False) -> str:
+    """The prompts of at most (or exactly) that length, in words."""
+    if length is None:
+        return "prompts of any length"
+    return f"prompts of {'' if exactly else 'at most '}{in_words(length)} tokens"
+
+
+def describe_layer(layer: Layer) -> str:
+    """Number of heads and length of tokens, in words."""
+    heads = "one head" if len(layer.heads) == 1 else f"heads: {len(layer.heads)}"
+    return f"{heads}, d = {layer.mlp.d}"
+
+
 @dataclass(frozen=True)
 class Setting:
     """The instance: a layer, at least one query, N or None for any length."""
@@ -34,14 +47,11 @@ class Setting:
 
     def allowed(self) -> str:
         """The prompts, in words."""
-        if self.length is None:
-            return "prompts of any length"
-        return f"prompts of {'at most ' if self.layer.prompt_length is None else ''}{in_words(self.length)} tokens"
+        return allowed_prompts(self.length, self.layer.prompt_length is not None)
 
     def describe(self) -> str:
         """The layer and the queries, in words."""
-        heads = "one head" if len(self.layer.heads) == 1 else f"heads: {len(self.layer.heads)}"
-        return f"{heads}, d = {self.layer.mlp.d}, queries: {len(self.queries)}"
+        return f"{describe_layer(self.layer)}, queries: {len(self.queries)}"
 
     def demand_targets(self, points: tuple[Vector, ...]) -> None:
         """Each point is a preimage of the target of its query."""
@@ -82,15 +92,33 @@ def context_difference(head: Head, query: Query, q: Vector, a: Vector) -> tuple[
     return tuple(exp_sum(Vector(numbers, rows[0].den), scores) for numbers in zip(*(r.num for r in rows), strict=True))
 
 
-def read_setting_of_heads(instance: Field) -> Setting:
-    """The instance of a certificate about a layer with any number of heads."""
-    layer_field, queries_field, length_field = instance.record("layer", "queries", "length")
+def read_queries(layer_field: Field, queries_field: Field) -> tuple[Layer, tuple[Query, ...]]:
+    """A layer and at least one query."""
     layer, queries = read_layer_and_queries(layer_field, queries_field)
     if not queries:
         queries_field.fail("at least one query", "none")
-    length = None if length_field.is_null() else length_field.integer()
+    return layer, queries
+
+
+def refuse_embedding(layer: Layer, instance: Field) -> None:
+    """What is claimed is about layers without positional embedding."""
+    if layer.prompt_length is not None:
+        instance.fail("a layer without E", "one with E")
+
+
+def read_length(field: Field) -> int | None:
+    """N, or None for any length."""
+    length = None if field.is_null() else field.integer()
     if length is not None and length < 1:
-        length_field.fail("a positive integer or null")
+        field.fail("a positive integer or null")
+    return length
+
+
+def read_setting_of_heads(instance: Field) -> Setting:
+    """The instance of a certificate about a layer with any number of heads."""
+    layer_field, queries_field, length_field = instance.record("layer", "queries", "length")
+    layer, queries = read_queries(layer_field, queries_field)
+    length = read_length(length_field)
     if layer.prompt_length not in (None, length):
         length_field.fail(f"the prompt length {layer.prompt_length} that E fixes")
     return Setting(layer, queries, length)

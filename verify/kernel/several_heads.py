@@ -9,7 +9,7 @@ from heads_refuted import read_heads_refuted
 from heads_shared import read_heads_memorizable_shared
 from heads_stuck import read_stuck
 from prompt_law import Statement
-from prompt_setting import read_setting_of_heads
+from prompt_setting import read_setting_of_heads, refuse_embedding
 from reading import Envelope, Field
 
 READERS: dict[str, Callable[[Pairs, Field], Statement]] = {
@@ -27,8 +27,7 @@ def read(envelope: Envelope) -> Statement:
     if relation == "stuck":
         return read_stuck(envelope)
     setting = read_setting_of_heads(envelope.instance)
-    if setting.layer.prompt_length is not None:
-        envelope.instance.fail("a layer without E", "one with E")
+    refuse_embedding(setting.layer, envelope.instance)
     if relation in ("memorizable", "memorizable-shared") and setting.length is not None:
         envelope.instance.fail("the length null", "a number")
     return READERS[relation](Pairs(setting), envelope.witness)

@@ -7,7 +7,7 @@ from limits import demand
 from mass_equation import Wishes, wish
 from multipliers import read_two
 from prompt_law import Statement
-from prompt_setting import PromptSetting, read_setting
+from prompt_setting import PromptSetting, read_setting, refuse_embedding
 from query_groups import (
     Groups,
     Places,
@@ -74,8 +74,7 @@ def read(envelope: Envelope) -> Statement:
     relation = envelope.relation.choice("memorizable", "no-prompt-memorizes", "prompt")
     envelope.evidence.choice("enclosed" if relation == "prompt" else "exact")
     setting = read_setting(envelope.instance)
-    if setting.layer.prompt_length is not None:
-        envelope.instance.fail("a layer without E", "one with E")
+    refuse_embedding(setting.layer, envelope.instance)
     groups = groups_of(setting)
     if relation == "memorizable":
         if setting.length is not None:

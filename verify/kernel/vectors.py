@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from limits import bounded
 from rational import ONE, Matrix, Scalar, Vector, common_denominator
 
 
@@ -31,3 +32,20 @@ def sum_of(numbers: Iterable[Scalar]) -> Scalar:
         f, g, den = common_denominator(den, number.den)
         num = f * num + g * number.num
     return Scalar(num, den)
+
+
+def rank(rows: Sequence[tuple[int, ...]]) -> int:
+    """The rank of an integer matrix: elimination without fractions (Bareiss), where every division leaves no rest."""
+    left, previous, count = [list(row) for row in rows], 1, 0
+    while True:
+        left = [row for row in left if any(row)]
+        if not left:
+            return count
+        pivot_row = left.pop()
+        column = next(c for c, n in enumerate(pivot_row) if n)
+        pivot = pivot_row[column]
+        left = [
+            list(bounded((pivot * n - row[column] * m) // previous for n, m in zip(row, pivot_row, strict=True)))
+            for row in left
+        ]
+        previous, count = pivot, count + 1

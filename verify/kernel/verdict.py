@@ -11,8 +11,10 @@ from typing import Protocol
 import attention_split
 import direction_lemma
 import limits
+import low_rank
 import mlp_injectivity
 import prompt_law
+import prompt_length
 import several_heads
 import several_queries
 import unmemorizable_pair
@@ -41,8 +43,10 @@ class Statement(Protocol):
 READERS: dict[str, Callable[[Envelope], Statement]] = {
     "attention-split": attention_split.read,
     "direction-lemma": direction_lemma.read,
+    "low-rank-memorization": low_rank.read,
     "mlp-injectivity": mlp_injectivity.read,
     "prompt-law": prompt_law.read,
+    "prompt-length-bound": prompt_length.read,
     "several-heads": several_heads.read,
     "several-queries": several_queries.read,
     "unmemorizable-pair": unmemorizable_pair.read,

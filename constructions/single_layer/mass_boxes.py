@@ -26,6 +26,8 @@ from constructions.verdict import Undecided
 Row = list[fmpq]
 MAX_NODES = 4000
 PRECISION = 192
+SMALLEST = 1 << 14
+"""How far below its reference a mass is cut: e^{−σ} is written in full."""
 
 
 @dataclass(frozen=True)
@@ -335,7 +337,10 @@ class BoxSearch:
             assert low is not None
             return g, low + max(fmpq(2), 2 * abs(low - r))
         if low is None:
-            return g, high - max(fmpq(2), abs(high - r))
+            at = high - max(fmpq(2), abs(high - r))
+            if r - at > SMALLEST:
+                raise Undecided("the masses of a prompt: the smallest ones are not excluded")
+            return g, at
         if high - low < fmpq(1, 2**40):
             raise Undecided("the inequalities are too close to equality")
         return g, fmpq(((low + high) / 2 * 2**44).floor(), 2**44)

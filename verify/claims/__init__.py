@@ -3,8 +3,10 @@
 from verify.claims import (
     attention_split,
     direction_lemma,
+    low_rank_memorization,
     mlp_injectivity,
     prompt_law,
+    prompt_length_bound,
     several_heads,
     several_queries,
     unmemorizable_pair,
@@ -21,6 +23,8 @@ REGISTRY: dict[str, Claim] = {
         prompt_law.CLAIM,
         several_queries.CLAIM,
         several_heads.CLAIM,
+        prompt_length_bound.CLAIM,
+        low_rank_memorization.CLAIM,
     )
 }
 

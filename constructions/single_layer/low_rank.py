@@ -1,9 +1,10 @@
 """Low-rank updates of the MLP that memorize without a prompt, explicitly, with exact parameter counts.
 
 The MLP sees query k as its feature ``f_k = x_k + Σ_j A_jk``. A direction v with distinct ``v·f_k`` and a threshold
-below each make n neurons whose values at the n features form a triangular matrix with positive diagonal; their columns
-of W_2 then solve for any targets. So a rank-one update of W_1, n entries of b_1 and n columns of W_2 memorize any n
-queries with distinct features. Source: THEORY section 5 (cf. Theorem 3 of the paper); proofs in docs/theory/low-rank.md.
+below each make n neurons whose values at the n features form a triangular matrix with positive diagonal; their
+columns of W_2 then solve for any targets. So a rank-one update of W_1, n entries of b_1 and n columns of W_2 memorize
+any n queries with distinct features. Source: THEORY section 5 (cf. Theorem 3 of the paper); proofs in
+docs/theory/low-rank.md.
 """
 
 from __future__ import annotations

@@ -9,15 +9,10 @@ from typing import Any
 
 from constructions.files import InputError, PromptBox, prompt_json, read_data, read_model, write_json
 from constructions.single_layer.decide import Decision, decide
-from constructions.single_layer.decide_several import SeveralAnswer
 from constructions.single_layer.explicit_prompt import explicit_prompt, prompt_box
-from constructions.single_layer.one_query import decide_one_query
-from constructions.transformer import Transformer
 from constructions.verdict import Memorization, Undecided
-from verify.certificate import Certificate
-from verify.claims import prompt_law, several_heads, several_queries, unmemorizable_pair
-from verify.commands.answer import Answer, Exit, add_common, certificate_path, positive_int
-from verify.kernel_process import DisagreementError, accepted
+from verify.commands.answer import Answer, Exit, add_common, positive_int
+from verify.commands.certificates import decision_certificates, write_checked
 
 
 def add_parser(commands: Any) -> None:
@@ -46,7 +41,8 @@ def run(args: argparse.Namespace) -> Answer:
         decision = Decision(Memorization.UNDECIDED, None, str(limit))
     except ValueError as error:
         raise InputError(f"{args.model} with {args.data}: {error}") from None
-    paths = _certify(args, model, decision)
+    stem = Path(args.data).stem
+    paths = write_checked(args.out, stem, decision_certificates(model, decision, args.prompt_length))
     told = _write_prompt(args.prompt, decision)
     decided = decision.verdict is not Memorization.UNDECIDED
     document = {
@@ -61,66 +57,6 @@ def run(args: argparse.Namespace) -> Answer:
         "prompt": None if told is None else str(args.prompt),
     }
     return Answer(Exit.AS_CLAIMED if decided else Exit.UNDECIDED, document, _text(decision, paths, told))
-
-
-def _certificates(model: Transformer, decision: Decision, length: int | None) -> list[tuple[str, Certificate]]:
-    """The certificates of a decision, the one of the verdict first, with the ending of their file names."""
-    if decision.proof is not None:
-        return [("", unmemorizable_pair.certificate(model, decision.proof))]
-    if decision.several is not None:
-        return _several_certificates(model, decision.several)
-    if decision.heads is not None:
-        return several_heads.certificates(model, decision.heads)
-    group = decision.one_query
-    if group is None:
-        return []
-    if group.possible is None:
-        return [("", prompt_law.impossible_certificate(model, group.problem, length, group.impossible))]
-    found = [("", prompt_law.memorizable_certificate(model, group.problem, group.possible))]
-    if decision.minimal_prompt_length is not None and decision.minimal_prompt_length > 1:
-        fewer = decision.minimal_prompt_length - 1
-        against = decide_one_query(group.problem, fewer)
-        if against.possible is not None or against.undecided is not None:
-            raise DisagreementError(f"{fewer} tokens were said to be too few, and now are not")
-        found.append(("-shorter", prompt_law.impossible_certificate(model, group.problem, fewer, against.impossible)))
-    return found
-
-
-def _several_certificates(model: Transformer, answer: SeveralAnswer) -> list[tuple[str, Certificate]]:
-    """Several logit vectors: the refutation, or the point (and prompt), and the length that is too short."""
-    if answer.against is not None:
-        return [("", several_queries.impossible_certificate(model, answer.against))]
-    assert answer.possible is not None
-    system, point = answer.possible
-    found = [("", several_queries.point_certificate(model, answer.data, system, point))]
-    if answer.proved is not None:
-        proof = several_queries.prompt_certificate(model, answer.data, system, answer.proved)
-        found = [("", proof), ("-point", found[0][1])]
-    if answer.too_short is not None:
-        found.append(("-shorter", several_queries.impossible_certificate(model, answer.too_short)))
-    return found
-
-
-def _certify(args: argparse.Namespace, model: Transformer, decision: Decision) -> list[tuple[Path, str]]:
-    """Write the certificates and have the kernel check them; without ``--out``, a folder that cannot be written costs
-    only the files, not the answer."""
-    paths: list[Path] = []
-    for ending, certificate in _certificates(model, decision, args.prompt_length):
-        try:
-            path = certificate_path(args.out, f"{Path(args.data).stem}.cert.json")
-            path = (
-                path.with_name(path.name.removesuffix(".json").removesuffix(".cert") + f"{ending}.cert.json")
-                if ending
-                else path
-            )
-            certificate.write(path)
-        except InputError as error:
-            if args.out is not None:
-                raise
-            print(f"no certificate written: {error}", file=sys.stderr)
-            return []
-        paths.append(path)
-    return list(zip(paths, accepted(paths), strict=True))
 
 
 def _write_prompt(path: Path | None, decision: Decision) -> str | None:

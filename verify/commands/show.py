@@ -165,16 +165,20 @@ def _tell_injectivity(instance: dict[str, Any], witness: dict[str, Any]) -> list
     return lines
 
 
-def _queries(instance: dict[str, Any]) -> list[str]:
-    """The layer and queries of a claim about prompts of limited length."""
+def _layer_and_queries(instance: dict[str, Any]) -> list[str]:
     lines = _head_lines(instance["layer"]["heads"])
     mlp = instance["layer"]["mlp"]
     if mlp["b_1"]["num"]:
         lines.append("MLP: " + ", ".join(f"{name} = {_value(mlp[name])}" for name in ("W_1", "b_1", "W_2", "b_2")))
-    for k, query in enumerate(instance["queries"]):
-        lines.append(
-            f"X_{k} = {_value(query['X'])}, asked at token {query['column']}: y_{k} = {_value(query['target'])}"
-        )
+    for k, query in enumerate(instance.get("inputs", instance.get("queries", []))):
+        target = f": y_{k} = {_value(query['target'])}" if "target" in query else ""
+        lines.append(f"X_{k} = {_value(query['X'])}, asked at token {query['column']}{target}")
+    return lines
+
+
+def _queries(instance: dict[str, Any]) -> list[str]:
+    """The layer and queries of a claim about prompts of limited length."""
+    lines = _layer_and_queries(instance)
     length = instance["length"]
     lines.append("prompts of any length" if length is None else f"prompts of at most {_integer(length)} tokens")
     return lines
@@ -256,6 +260,40 @@ def _boxes(node: dict[str, Any]) -> int:
     return 1 if "entropy" in node else _boxes(node["below"]) + _boxes(node["above"])
 
 
+def _tell_length(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]:
+    lines = _queries(instance) if "length" in instance else _layer_and_queries(instance)
+    if "prompt" in instance:
+        lines.append(f"prompt {_value(instance['prompt'])}")
+    if "points" in witness:
+        lines.append("preimages " + ", ".join(_value(point) for point in witness["points"]))
+        return lines
+    trees = witness["combinations"] if "combinations" in witness else [witness["tree"]]
+    if "queries" in witness:
+        lines.append(f"queries {', '.join(map(str, witness['queries']))} ask for independent contributions")
+    else:
+        lines.append("the inputs ask for independent contributions")
+    lines.append(f"by dominant rows on {sum(_leaves(tree) for tree in trees)} boxes of attention weights")
+    return lines
+
+
+def _leaves(node: dict[str, Any]) -> int:
+    return 1 if "rows" in node else _leaves(node["below"]) + _leaves(node["above"])
+
+
+def _tell_update(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]:
+    lines = _layer_and_queries(instance)
+    if "neurons" in witness:
+        lines.append(f"W_1' = {_value(witness['W_1'])}, b_1' = {_value(witness['b_1'])}")
+        pairs = zip(witness["neurons"], witness["order"], strict=True)
+        lines.append("first to fire: " + ", ".join(f"unit {unit} at query {k}" for unit, k in pairs))
+    elif "W_2" in witness:
+        lines += [f"{name}' = {_value(witness[name])}" for name in ("W_1", "b_1", "W_2", "b_2")]
+    else:
+        first, second = witness["queries"]
+        lines.append(f"queries {first} and {second} look the same to the MLP")
+    return lines
+
+
 TELLERS: dict[str, Callable[[dict[str, Any], dict[str, Any]], list[str]]] = {
     "unmemorizable-pair": _tell_pair,
     "attention-split": _tell_split,
@@ -264,4 +302,6 @@ TELLERS: dict[str, Callable[[dict[str, Any], dict[str, Any]], list[str]]] = {
     "prompt-law": _tell_prompt_law,
     "several-queries": _tell_several,
     "several-heads": _tell_heads,
+    "prompt-length-bound": _tell_length,
+    "low-rank-memorization": _tell_update,
 }

@@ -38,7 +38,7 @@ def timed(action: Callable[[], object], repeats: int) -> float:
 
 
 def refined(A: RationalMatrix, B: RationalMatrix, bits: int = 200) -> int:
-    """X with A X ≈ B by float solves and exact residuals; the number of rounds until all residuals are below 2^-bits."""
+    """X with A X ≈ B by float solves and exact residuals: the number of rounds until all are below 2^-bits."""
     scale = [max(abs(x) for x in row) for row in A.rows()]
     rows = RationalMatrix.of([[x / s for x in row] for row, s in zip(A.rows(), scale, strict=True)])
     right = RationalMatrix.of([[x / s for x in row] for row, s in zip(B.rows(), scale, strict=True)])
@@ -55,14 +55,16 @@ def refined(A: RationalMatrix, B: RationalMatrix, bits: int = 200) -> int:
         step = inverse @ np.array([[float(x * shift) for x in row] for row in rest.rows()])
         power = fmpq(2) ** (bits + 80)
         moved = [
-            [
-                fmpq(((x + fmpq(*float(s).as_integer_ratio()) / shift) * power).floor()) / power
-                for x, s in zip(r, t, strict=True)
-            ]
-            for r, t in zip(X.rows(), step.tolist(), strict=True)
+            [_added(x, s, shift, power) for x, s in zip(before, change, strict=True)]
+            for before, change in zip(X.rows(), step.tolist(), strict=True)
         ]
         X = RationalMatrix.of(moved)
     raise SystemExit("refinement does not converge")
+
+
+def _added(x: fmpq, step: float, shift: fmpq, power: fmpq) -> fmpq:
+    """x + step/shift, rounded down to a multiple of 1/power."""
+    return fmpq(((x + fmpq(*step.as_integer_ratio()) / shift) * power).floor()) / power
 
 
 def system(n: int) -> tuple[RationalMatrix, RationalMatrix, Callable[[], object]]:
@@ -85,9 +87,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cap", type=float, default=60.0)
     args = parser.parse_args()
-    print(
-        f"{'n = d':>6}{'ours':>11}{'solve':>11}{'sympy DM':>12}{'ratio':>8}{'LUsolve':>11}{'ratio':>9}{'refined':>11}{'ratio':>8}"
-    )
+    columns = ("ours", "solve", "sympy DM", "ratio", "LUsolve", "ratio", "refined", "ratio")
+    print(f"{'n = d':>6}" + "".join(f"{name:>11}" for name in columns))
     slow = False
     for n in args.sizes:
         A, B, ours = system(n)
@@ -108,10 +109,9 @@ def main() -> None:
             lu, lu_ratio = f"{1e3 * seconds:.0f} ms", f"{seconds / solve:.0f}x"
             slow = seconds * 8 > args.cap
         refining = timed(lambda A=A, B=B: refined(A, B), 1)
-        print(
-            f"{n:>6}{1e3 * whole:>8.1f} ms{1e3 * solve:>8.1f} ms{1e3 * dm:>9.0f} ms{dm / solve:>7.0f}x{lu:>11}{lu_ratio:>9}"
-            f"{1e3 * refining:>8.0f} ms{refining / whole:>7.1f}x"
-        )
+        cells = [f"{1e3 * whole:.1f} ms", f"{1e3 * solve:.1f} ms", f"{1e3 * dm:.1f} ms", f"{dm / solve:.1f}x"]
+        cells += [lu, lu_ratio, f"{1e3 * refining:.0f} ms", f"{refining / whole:.1f}x"]
+        print(f"{n:>6}" + "".join(f"{cell:>11}" for cell in cells))
 
 
 if __name__ == "__main__":

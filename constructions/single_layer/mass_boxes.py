@@ -118,10 +118,10 @@ class BoxSearch:
         past the node limit."""
         with flint.ctx.workprec(PRECISION):
             box = tuple(Interval(None, None) if b is None else Interval(*b) for b in self.brackets)
-            tree = self._everywhere() or self._explore(box, 0)
+            tree = self.everywhere() or self._explore(box, 0)
         return self.found if tree is None else tree
 
-    def _everywhere(self) -> Refutation | None:
+    def everywhere(self) -> Refutation | None:
         """Multipliers with constant ≤ 0, no slopes and decays ≤ 0, one of these strict: no mass at all is left. The
         boxes could not show this when the constant is 0, as the decays tend to 0."""
         if not any(form.free for form in self.forms) or any(b is not None for b in self.brackets):

@@ -170,11 +170,11 @@ def in_range(model: Transformer, data: Dataset) -> Dataset:
 
 
 def stuck_layer() -> tuple[Layer, RationalMatrix]:
-    """Two heads of size 1 and two tokens whose logit vectors (0, ±1) and (±1, 0) cannot be peeled, as head 0 does not
-    see the first coordinate and head 1 not the second."""
+    """Two heads of size 1 and two tokens whose logit vectors ±(1/2, 1) and ±(1, 1/2) cannot be peeled, as head 0 does
+    not see the first coordinate and head 1 not the second; each head alone can be."""
     R = RationalMatrix.of
-    first = Head(R([[1, 0]]), R([[0, 1]]), R([[0, 1]]), R([[1], [0]]))
-    second = Head(R([[1, 0]]), R([[1, 0]]), R([[1, 0]]), R([[0], [1]]))
+    first = Head(R([[1, 0]]), R([["1/2", 1]]), R([[0, 1]]), R([[1], [0]]))
+    second = Head(R([[1, 0]]), R([[1, "1/2"]]), R([[1, 0]]), R([[0], [1]]))
     return Layer(Attention((first, second)), FeedForward.none(2)), R([[1, -1], [0, 0]])
 
 

@@ -84,15 +84,18 @@ class HeadsSystem:
         """A tree that leaves no masses. Raises Undecided past the node limit, and at once where large masses satisfy
         all inequalities."""
         data = self.data
-        if self.length is None and self._large_masses_do():
-            raise Undecided("entropies and divergences can all be positive, so they exclude no prompt")
         with flint.ctx.workprec(PRECISION):
             reference = [
                 fmpq((midpoint(data.views[members[0]].mass.enclosure().log()) * 16).floor(), 16)
                 for members in data.pairs.groups
             ]
-        brackets = [None] * len(reference)
-        found = BoxSearch(self.forms, reference, brackets, self.length, max_nodes=max_nodes).run()
+        boxes = BoxSearch(self.forms, reference, [None] * len(reference), self.length, max_nodes=max_nodes)
+        at_once = boxes.everywhere()
+        if at_once is not None:
+            return at_once
+        if self.length is None and self._large_masses_do():
+            raise Undecided("entropies and divergences can all be positive, so they exclude no prompt")
+        found = boxes.run()
         assert isinstance(found, (Cut, Refutation))
         return found
 

@@ -160,7 +160,8 @@ class HardmaxNetwork:
 
     def _feed_forward(self, read: Sequence[fmpq], write: Sequence[fmpq], unit: PiecewiseLinear) -> Layer:
         d = self.grid.d
-        nothing = Head(*[RationalMatrix.zeros(1, d)] * 3, RationalMatrix.zeros(d, 1))
+        zeros = RationalMatrix.zeros(1, d)
+        nothing = Head(zeros, zeros, zeros, zeros.T)
         mlp = FeedForward(
             RationalMatrix.of([list(read)]),
             RationalMatrix.zeros(1, 1),

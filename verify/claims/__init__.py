@@ -2,13 +2,17 @@
 
 from verify.claims import (
     attention_split,
+    contextual_mapping,
     direction_lemma,
     low_rank_memorization,
     mlp_injectivity,
     prompt_law,
     prompt_length_bound,
+    quantisation,
     several_heads,
     several_queries,
+    universality_hardmax,
+    universality_softmax,
     unmemorizable_pair,
 )
 from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
@@ -25,6 +29,10 @@ REGISTRY: dict[str, Claim] = {
         several_heads.CLAIM,
         prompt_length_bound.CLAIM,
         low_rank_memorization.CLAIM,
+        quantisation.CLAIM,
+        contextual_mapping.CLAIM,
+        universality_hardmax.CLAIM,
+        universality_softmax.CLAIM,
     )
 }
 

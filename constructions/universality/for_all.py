@@ -1,0 +1,212 @@
+"""The certificate for every Lipschitz function at once: parameters of the softmax network, and why they suffice.
+
+Hardmax is replaced by softmax at inverse temperature t, jumps by ramps of width η. If the ids that the attention works
+with are within κδ of the ideal ones, every head is right up to ρ; the errors grow by (2c−1) in each of the n lifts; so
+one inequality in t keeps all ids on their plateaus. Source: THEORY section 6, "The certificate is for every f" (ours);
+proof in docs/theory/universality.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import flint
+from flint import arb, fmpq, fmpz
+
+from constructions.numbers.exponential import midpoint
+from constructions.universality.contextual_map import ContextualMap
+from constructions.universality.grid import Grid
+from constructions.universality.quantisation import (
+    Roots,
+    check_norm,
+    coarsest_grid,
+    quantisation_bound,
+    root,
+    roots,
+    textbook_grid,
+)
+
+MAX_BITS = 1 << 22
+
+
+class TooLargeError(ValueError):
+    """The numbers of the network are too large to write down."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Everything that the for-all certificate consists of: grid, shift factor, roots, and for the softmax network
+    inverse temperature t, ramp width η and the shares ε_s (ids) and ε_r (ramps) of ε."""
+
+    grid: Grid
+    G: int
+    L: fmpq
+    p: fmpq
+    epsilon: fmpq
+    roots: Roots
+    root_m: fmpq
+    t: fmpq
+    eta: fmpq
+    epsilon_s: fmpq
+    epsilon_r: fmpq
+
+    @property
+    def quantisation(self) -> fmpq:
+        return quantisation_bound(self.grid.k, self.L, self.roots)
+
+    @property
+    def kappa(self) -> fmpq:
+        """κ = min(1/4, ε_s/δ)/(1+G)."""
+        return min(fmpq(1, 4), self.epsilon_s * self.grid.k) / (1 + self.G)
+
+    @property
+    def exponent(self) -> fmpq:
+        """x = t δ² (1/2 − κ)(1 − 2κ)."""
+        return self.t * _rate(self.grid, self.kappa)
+
+    def holds(self) -> bool:
+        """All conditions, decided exactly (the exponential in balls of growing precision)."""
+        grid, p = self.grid, self.p
+        a, b = int(p.p), int(p.q)
+        delta = grid.delta
+        map = ContextualMap(grid, self.G)
+        shift = (grid.m == 1 and self.G == 0) or self.sufficient(map)
+        ramps = (grid.d**2 * grid.m**2 * grid.k * self.eta) ** b <= self.epsilon_r**a
+        total = self.quantisation + self.epsilon_s * self.root_m + self.epsilon_r
+        if not (
+            grid.tokens >= 3
+            and map.fires_once().holds
+            and shift
+            and 0 < self.eta < 3 * delta / 4
+            and ramps
+            and self.root_m**a >= fmpq(grid.m) ** b
+            and total <= self.epsilon
+        ):
+            return False
+        return _large_enough(_needed(grid, self.G, self.kappa, self.t), self.exponent, min(delta / 4, self.epsilon_s))
+
+    def sufficient(self, map: ContextualMap) -> bool:
+        return self.G >= map.sufficient_shift() > 0
+
+
+def _rate(grid: Grid, kappa: fmpq) -> fmpq:
+    return grid.delta**2 * (fmpq(1, 2) - kappa) * (1 - 2 * kappa)
+
+
+def _needed(grid: Grid, G: int, kappa: fmpq, t: fmpq) -> fmpq:
+    """((1+G)(2c−1)^n F + G) R (n−1)."""
+    c, n = grid.c, grid.tokens
+    factor = grid.sweep + n
+    if t * grid.delta**2 * (1 - 2 * kappa) >= 1:
+        factor = min(factor, 4 * n + 2)
+    R = fmpz(c) ** n * ((n - 1) * grid.unit + fmpq(c, grid.k))
+    return ((1 + G) * fmpz(2 * c - 1) ** n * c * factor + G) * R * (n - 1)
+
+
+def _large_enough(needed: fmpq, x: fmpq, room: fmpq) -> bool:
+    """needed ≤ room e^x."""
+    for bits in (256, 1024, 4096, 1 << 15):
+        with flint.ctx.workprec(bits):
+            difference = arb(x) + (arb(room) / arb(needed)).log()
+        if difference >= 0:
+            return True
+        if difference < 0:
+            return False
+    return False
+
+
+def budget(d: int, m: int, L: fmpq, p: fmpq, epsilon: fmpq, *, k: int | None = None) -> Budget:
+    """The parameters for given width, number of tokens, Lipschitz constant, norm and accuracy: the coarsest grid, and
+    what it leaves of ε shared between ids and ramps.
+
+    Raises ValueError for arguments out of range, TooLargeError beyond about 4 million bits.
+
+    >>> found = budget(1, 1, fmpq(1), fmpq(2), fmpq(1, 100))
+    >>> found.grid.k, found.grid.prompt_length, found.holds()
+    (79, 79, True)
+    """
+    if epsilon <= 0:
+        raise ValueError(f"eps: expected an accuracy above 0, found {epsilon}")
+    check_norm(p, L)
+    found = roots(d, m, p)
+    chosen = coarsest_grid(d, m, L, p, epsilon, fmpq(1)) if k is None else k
+    while quantisation_bound(chosen, L, found) >= epsilon:
+        chosen += 1
+    grid = Grid(d, m, chosen)
+    _demand_size(grid)
+    rest = epsilon - quantisation_bound(chosen, L, found)
+    root_m = root(fmpq(m), p, up=True)
+    epsilon_s = _short_below(rest / (2 * root_m))
+    epsilon_r = _short_below(rest - epsilon_s * root_m)
+    G = ContextualMap(grid).sufficient_shift()
+    kappa = min(fmpq(1, 4), epsilon_s * grid.k) / (1 + G)
+    room = min(grid.delta / 4, epsilon_s)
+    with flint.ctx.workprec(256):
+        x = (arb(_needed(grid, G, kappa, fmpq(grid.k) ** 3)) / arb(room)).log()
+        t = fmpq((midpoint(x) / _rate(grid, kappa)).ceil()) + 1
+    eta = _ramp(grid, p, epsilon_r)
+    return Budget(grid, G, L, p, epsilon, found, root_m, t, eta, epsilon_s, epsilon_r)
+
+
+def _demand_size(grid: Grid) -> None:
+    if grid.d * grid.m * grid.k.bit_length() > 64 or grid.tokens * grid.c.bit_length() > MAX_BITS:
+        raise TooLargeError(
+            f"grid: k = {grid.k} gives a prompt of k^{grid.d * grid.m}·{grid.m} tokens and numbers of more than "
+            f"{MAX_BITS} bits; expected a coarser accuracy"
+        )
+
+
+def _short_below(x: fmpq) -> fmpq:
+    """A positive dyadic of few bits, at most x."""
+    scale = fmpq(2) ** max(0, 12 + int(x.q).bit_length() - int(x.p).bit_length())
+    return fmpq((x * scale).floor()) / scale
+
+
+def _ramp(grid: Grid, p: fmpq, epsilon_r: fmpq) -> fmpq:
+    """η: the largest power of two with (d²m²kη)^b ≤ ε_r^a and η < 3δ/4."""
+    a, b = int(p.p), int(p.q)
+    eta = fmpq(1)
+    while not ((grid.d**2 * grid.m**2 * grid.k * eta) ** b <= epsilon_r**a and eta < 3 * grid.delta / 4):
+        eta /= 2
+    return eta
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What a choice of the grid costs, as exact integers: layers of both kinds, prompt tokens and parameters, the
+    largest weight (rounded up) and its bits."""
+
+    k: int
+    prompt_length: int
+    prompt_parameters: int
+    attention_layers: int
+    feed_forward_layers: int
+    network_parameters: int
+    largest_weight: int
+
+    @property
+    def bits(self) -> int:
+        return self.largest_weight.bit_length()
+
+
+def constants(d: int, m: int, L: fmpq, p: fmpq, epsilon: fmpq, *, textbook: bool = False) -> Constants:
+    """The softmax network's numbers for our choice of the grid, or for the textbook's."""
+    k = textbook_grid(d, m, L, p, epsilon) if textbook else None
+    found = budget(d, m, L, p, epsilon, k=k)
+    grid = found.grid
+    n, c = grid.tokens, grid.c
+    attention = grid.sweep + (1 if found.G else 0)
+    feed_forward = d * n * grid.k + grid.m * c**n + (d + 1) // 2
+    per_layer = 2 * 4 * d + 2 + 4 * d + 4 + 4 * d + d  # class T^{2,1,4} with query biases
+    top = fmpz(c) ** n * ((n - 1) * grid.unit + fmpq(c, grid.k)) * (1 + found.G) + grid.unit
+    threshold = found.t * ((n - 1) * grid.unit + c)
+    largest = max(fmpq(found.G), threshold, top * 4 * grid.k, grid.delta / found.eta)
+    return Constants(
+        grid.k,
+        grid.prompt_length,
+        d * grid.prompt_length,
+        attention,
+        feed_forward,
+        (attention + feed_forward) * per_layer + d * n,
+        int(fmpz(largest.ceil())),
+    )

@@ -94,7 +94,7 @@ CLAIM = Claim(
     slug=SLUG,
     title="Quantisation",
     statement=(
-        "An L-Lipschitz function is within (dm)^{1/p} (δ/2)(L/(p+1)^{1/p} + 1) of its table on a grid of mesh δ, in d_p."
+        "An L-Lipschitz function is within (dm)^{1/p} (δ/2)(L/(p+1)^{1/p} + 1) of its table on a grid of mesh δ."
     ),
     source="THEORY section 6 (ours; the paper uses (L+1)(dm)^{1/p} δ ≤ ε/2)",
     scope="the error bound for every L-Lipschitz function at once",

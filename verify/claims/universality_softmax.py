@@ -44,7 +44,7 @@ def _for_all(d: int, m: int, L: fmpq, p: fmpq, epsilon: fmpq) -> CaseResult:
 
 def cases(settings: Settings) -> list[Case]:
     one = fmpq(1)
-    sizes = [
+    sizes: list[tuple[str, int, int, fmpq, fmpq, fmpq]] = [
         ("d1-m1-eps1over10-p1", 1, 1, one, one, fmpq(1, 10)),
         ("d1-m1-eps1over100", 1, 1, one, fmpq(2), fmpq(1, 100)),
         ("d2-m1-eps1over2", 2, 1, one, fmpq(2), fmpq(1, 2)),
@@ -52,7 +52,7 @@ def cases(settings: Settings) -> list[Case]:
     ]
     if settings.thorough:
         sizes += [("d2-m2-eps1over2", 2, 2, one, fmpq(2), fmpq(1, 2)), ("L5-p3", 1, 1, fmpq(5), fmpq(3), fmpq(1, 100))]
-    return [Case(f"for-all-{name}", partial(_for_all, *rest)) for name, *rest in sizes]
+    return [Case(f"for-all-{name}", partial(_for_all, d, m, L, p, epsilon)) for name, d, m, L, p, epsilon in sizes]
 
 
 CLAIM = Claim(

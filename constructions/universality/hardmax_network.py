@@ -71,7 +71,7 @@ class HardmaxNetwork:
     def values(self) -> Iterator[Layer]:
         """One layer for each context and read column, in increasing order of id: the column with that id becomes its
         target, the middle of the grid interval that the table has at the cell of the input."""
-        for final, before, target in self._entries():
+        for final, before, target in self.entries():
             half = self.grid.delta / 2
             unit = PiecewiseLinear(
                 (Piece(None, ZERO, ZERO), Piece(final - half, ZERO, ONE), Piece(final + half, ZERO, ZERO))
@@ -140,7 +140,7 @@ class HardmaxNetwork:
             columns.append(column)
         return RationalMatrix.of_columns(columns)
 
-    def _entries(self) -> list[tuple[fmpq, list[fmpq], list[fmpq]]]:
+    def entries(self) -> list[tuple[fmpq, list[fmpq], list[fmpq]]]:
         """(final id, column before, target) for every context and read column, in increasing order of id."""
         grid = self.grid
         found = []

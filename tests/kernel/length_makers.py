@@ -116,9 +116,12 @@ def found_tree(data: oracle.Data, asked: list[Any], depth: int = 6) -> Json:
 
     def node(box: Box, left: int) -> Json:
         columns = at_point(vectors, [(low + high) / 2 for low, high in box])
-        inverse = mpmath.inverse(columns.T * columns) * columns.T
-        rows = [[rounded(x, 20) for x in r] for r in inverse.tolist()]
         weights = [ONE] * len(vectors)
+        try:
+            inverse = mpmath.inverse(columns.T * columns) * columns.T
+        except ZeroDivisionError:  # dependent: no rows do
+            return leaf([[0] * data.d] * len(vectors), weights)
+        rows = [[rounded(x, 20) for x in r] for r in inverse.tolist()]
         if not left or oracle.leaf(vectors, box, rows, weights):
             return leaf(rows, weights)
         g = max(range(len(box)), key=lambda k: (box[k][1] - box[k][0], -k))

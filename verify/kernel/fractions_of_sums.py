@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from expsum import ExpSum, combine, exponential, read_exp_sum
-from limits import DEADLINE
-from rational import ONE, Scalar, Vector
+from limits import DEADLINE, Budget
+from rational import ONE, Matrix, Scalar, Vector, common_denominator
 from reading import Field
 from vectors import entry
 
 ZERO = Scalar(0, 1)
 UNIT = exponential(ONE, ZERO)
+TERM_BITS = 64  # what a term of a sum, or an entry of a table, takes at least
 
 
 @dataclass(frozen=True)
@@ -39,23 +40,47 @@ def product(sums: Iterable[ExpSum]) -> ExpSum:
     return result
 
 
-def on_common_denominator(terms: Sequence[Fractions]) -> tuple[Fractions, ...]:
-    """The same vectors over the product of all their denominators."""
+def on_common_denominator(terms: Sequence[Fractions], budget: Budget) -> tuple[Fractions, ...]:
+    """The same vectors over the product of all their denominators; the budget is for all entries together."""
     common = product(term.denominator for term in terms)
     result = []
     for i, term in enumerate(terms):
         others = product(other.denominator for j, other in enumerate(terms) if j != i)
-        result.append(Fractions(tuple(numerator * others for numerator in term.numerators), common))
+        numerators = []
+        for numerator in term.numerators:
+            numerators.append(numerator * others)
+            for coefficient in numerators[-1].terms.values():
+                budget.spend(TERM_BITS + coefficient.bit_length())
+        result.append(Fractions(tuple(numerators), common))
     return tuple(result)
 
 
 def total(terms: Sequence[Fractions]) -> Fractions:
     """The sum of vectors of fractions, at least one, over the product of their denominators."""
-    first, *others = on_common_denominator(terms)
+    first, *others = on_common_denominator(terms, Budget())
     numerators = first.numerators
     for other in others:
         numerators = tuple(a + b for a, b in zip(numerators, other.numerators, strict=True))
     return Fractions(numerators, first.denominator)
+
+
+def tabulated(sums: Sequence[ExpSum], budget: Budget) -> tuple[Matrix, Vector]:
+    """A row of coefficients for each exponent, one for each of the sums, and the exponents."""
+    exponent_den = coefficient_den = 1
+    for one in sums:
+        _, _, exponent_den = common_denominator(exponent_den, one.exponent_den)
+        _, _, coefficient_den = common_denominator(coefficient_den, one.coefficient_den)
+    table: dict[int, list[int]] = {}
+    for k, one in enumerate(sums):
+        e, c = exponent_den // one.exponent_den, coefficient_den // one.coefficient_den
+        for exponent, coefficient in one.terms.items():
+            if e * exponent not in table:
+                table[e * exponent] = [0] * len(sums)
+                budget.spend(TERM_BITS * len(sums))
+            table[e * exponent][k] = c * coefficient
+            budget.spend((c * coefficient).bit_length())
+    rows = tuple(map(tuple, table.values()))
+    return Matrix(rows, coefficient_den, len(sums)), Vector(tuple(table), exponent_den)
 
 
 def read_fractions(field: Field, length: int) -> Fractions:

@@ -16,63 +16,69 @@ from dataclasses import dataclass
 from attention import Layer
 from box_tree import read_leaves
 from curve import NOTHING
-from expsum import ExpSum, combine
-from fractions_of_sums import ZERO, Fractions, on_common_denominator
-from limits import DEADLINE, demand
+from expsum import ExpSum, combine, exp_sum
+from fractions_of_sums import ZERO, Fractions, on_common_denominator, tabulated
+from limits import DEADLINE, Budget, demand
 from rational import ONE, Matrix, Scalar, Vector, read_matrix, read_vector
 from reading import Field
-from vectors import entry
+from vectors import entry, stacked
 
 Side = tuple[Scalar, Scalar]
 Box = tuple[Side, ...]
 
 
 @dataclass(frozen=True)
-class Values:
-    """constant + the sum of slope times l_j over heads j, the l_j between the ends of the sides."""
+class Bounds:
+    """The least and the largest value on a box of something affine; whether the open cube leaves out where it is least.
 
-    constant: ExpSum
-    slopes: tuple[ExpSum, ...]
-    sides: Box
+    (A side with its lower end above the other has no points. What is said of such a box matters to nobody.)
+    """
+
+    least: ExpSum
+    most: ExpSum
+    left_out: bool
 
     def size(self) -> ExpSum:
         """The largest absolute value."""
-        least, most, _ = self.bounds()
-        return most if (most + least).sign() >= 0 else -least
-
-    def bounds(self) -> tuple[ExpSum, ExpSum, bool]:
-        """The least and the largest value; whether the least is at the ends of sides that the open cube leaves out.
-
-        It is, where some slope is not zero and the end with the least value is 0 or 1. (A side with its lower end
-        above the other has no points. What is said of such a box matters to nobody.)
-        """
-        least = most = self.constant
-        left_out = False
-        for slope, (low, high) in zip(self.slopes, self.sides, strict=True):
-            sign = slope.sign()
-            if sign:
-                first, last = (low, high) if sign > 0 else (high, low)
-                least, most = least + slope.scaled(first), most + slope.scaled(last)
-                left_out = left_out or first.sign() == 0 or (first - ONE).sign() == 0
-        return least, most, left_out
+        return self.most if (self.most + self.least).sign() >= 0 else -self.least
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """What a prompt contributes to a query, times T > 0: T a, and T A_j for each head j."""
+    """What a prompt contributes to a query, times T > 0: a row of coefficients of the entries of T a and of all T A_j
+    for each of the exponents. `outputs` are the A_j, each times its own mass."""
 
-    asked: tuple[ExpSum, ...]
-    contexts: tuple[tuple[ExpSum, ...], ...]
+    coefficients: Matrix
+    exponents: Vector
+    outputs: tuple[tuple[ExpSum, ...], ...]
 
-    def along(self, row: Vector, sides: Box) -> Values:
-        """r.(T (a - sum of l_j A_j)) as a function of the l_j."""
-        return Values(combine(row, self.asked), tuple(combine(-row, context) for context in self.contexts), sides)
+    def at(self, row: Vector, weights: Sequence[Scalar]) -> ExpSum:
+        """r.(T (a - sum of l_j A_j)), the weights l_j."""
+        factors = stacked([row, *(Vector(tuple(-l.num * n for n in row.num), l.den * row.den) for l in weights)])
+        flat = tuple(n for numbers in factors.rows for n in numbers)
+        return exp_sum(self.coefficients @ Vector(flat, factors.den), self.exponents)
+
+    def bounds(self, row: Vector, sides: Box) -> Bounds:
+        """Of r.(T (a - sum of l_j A_j)) for l_j on these sides: it falls with l_j where r.A_j > 0.
+
+        The open cube leaves out where it is least, if r.A_j is not 0 and the end of l_j there is 0 or 1.
+        """
+        first, last = [], []
+        left_out = False
+        for output, (low, high) in zip(self.outputs, sides, strict=True):
+            sign = combine(row, output).sign()
+            least, most = (high, low) if sign > 0 else (low, high)
+            left_out = left_out or (sign != 0 and (least.sign() == 0 or (least - ONE).sign() == 0))
+            first.append(least)
+            last.append(most)
+        return Bounds(self.at(row, first), self.at(row, last), left_out)
 
 
-def contribution(a: Fractions, averages: Sequence[Fractions]) -> Contribution:
-    """T is the product of all denominators: all are masses, or 1."""
-    asked, *contexts = on_common_denominator([a, *averages])
-    return Contribution(asked.numerators, tuple(context.numerators for context in contexts))
+def contribution(a: Fractions, averages: Sequence[Fractions], budget: Budget) -> Contribution:
+    """T is the product of all denominators: all are masses, or 1. The budget is for all contributions together."""
+    common = on_common_denominator([a, *averages], budget)
+    table = tabulated([numerator for vector in common for numerator in vector.numerators], budget)
+    return Contribution(*table, tuple(average.numerators for average in averages))
 
 
 @dataclass(frozen=True)
@@ -92,14 +98,14 @@ class Leaf:
             for k, other in enumerate(contributions):
                 DEADLINE.check()
                 if k != i:
-                    size = other.along(row, self.box[k * heads : (k + 1) * heads]).size()
+                    size = other.bounds(row, self.box[k * heads : (k + 1) * heads]).size()
                     others += size.scaled(entry(self.weights, k))
-            least, most, left_out = own.along(row, self.box[i * heads : (i + 1) * heads]).bounds()
-            if others.is_zero() and least.is_zero():
-                inside = left_out and not most.is_zero()
-                demand(inside, f"{where}: row {i} is 0 at the contribution of query {i}, within the open cube")
+            diagonal = own.bounds(row, self.box[i * heads : (i + 1) * heads])
+            if others.is_zero() and diagonal.least.is_zero():
+                outside = diagonal.left_out and not diagonal.most.is_zero()
+                demand(outside, f"{where}: row {i} is 0 at the contribution of query {i}, within the open cube")
             else:
-                larger = least.scaled(entry(self.weights, i)) - others
+                larger = diagonal.least.scaled(entry(self.weights, i)) - others
                 demand(larger.sign() > 0, f"{where}: row {i} is not dominated by its diagonal")
 
 

@@ -11,7 +11,7 @@ from attention import Input, Layer, average, joined, read_layer_and_inputs, read
 from box_tree import node_numbers
 from fractions_of_sums import Fractions, total
 from independence import Contribution, Leaf, contribution, demand_independent, demand_too_few, read_independence
-from limits import DEADLINE, demand
+from limits import DEADLINE, Budget, demand
 from prompt_setting import allowed_prompts, describe_layer, read_length, refuse_embedding
 from rational import Matrix, read_matrix
 from reading import Field
@@ -34,10 +34,11 @@ class Prompted:
     def demand_contributions(self) -> None:
         """Those to the outputs that the prompt gives are independent."""
         contributions: list[Contribution] = []
+        budget = Budget()
         for one in self.inputs:
             DEADLINE.check()
             averages = [average(head, one.token, one.context) for head in self.layer.heads]
-            contributions.append(contribution(prompted(self.layer, one, self.prompt), averages))
+            contributions.append(contribution(prompted(self.layer, one, self.prompt), averages, budget))
         demand_independent(self.leaves, contributions, "")
 
     def describe(self) -> str:

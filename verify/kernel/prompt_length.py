@@ -9,7 +9,7 @@ from finite_preimage import FinitePreimage, combinations, demand_all_points, rea
 from fractions_of_sums import constant
 from independence import Leaf, contribution, demand_independent, demand_too_few, read_independence
 from length_tight import prompted, read_independent, read_tight
-from limits import DEADLINE, demand
+from limits import DEADLINE, Budget, demand
 from prompt_law import Statement
 from prompt_setting import (
     Setting,
@@ -38,11 +38,13 @@ class TooShort:
         dimensions = demand_too_few(setting.layer, setting.length, len(self.used))
         demand_all_points(self.preimages)
         contributions = []
+        budget = Budget()
         for k, preimage in zip(self.used, self.preimages, strict=True):
             DEADLINE.check()
             query = setting.queries[k]
             averages = [average(head, query.token, query.context) for head in setting.layer.heads]
-            contributions.append([contribution(constant(z - query.token), averages) for z in preimage.points])
+            wanted = (constant(z - query.token) for z in preimage.points)
+            contributions.append([contribution(a, averages, budget) for a in wanted])
         for number, (choice, leaves) in enumerate(zip(combinations(self.preimages), self.trees, strict=True)):
             chosen = [points[i] for points, i in zip(contributions, choice, strict=True)]
             demand_independent(leaves, chosen, f"combination {number}, ")

@@ -7,6 +7,8 @@ from functools import cache
 from typing import Any
 
 import kernel_certificates as make
+from kernel_certificates import changed
+from kernel_oracle import values
 from length_makers import (
     Problem,
     cut,
@@ -416,3 +418,35 @@ MAKERS: dict[str, Callable[[], Json]] = {
 def true(name: str) -> Json:
     """A true certificate (shared: take copies)."""
     return MAKERS[name]()
+
+
+# --- edited ----------------------------------------------------------------------------------------------------
+
+
+def edited(name: str, *edits: tuple[tuple[Any, ...], Json]) -> Json:
+    value = true(name)
+    for path, new in edits:
+        value = changed(value, path, new)
+    return value
+
+
+def by_one(*place: int, step: Json = 1) -> Callable[[Json], Json]:
+    """One entry of a vector or matrix, one more."""
+
+    def new(value: Json) -> Json:
+        entries = values(value)
+        inner = entries
+        for k in place[:-1]:
+            inner = inner[k]
+        inner[place[-1]] += Fraction(step)
+        return make.matrix(entries) if isinstance(entries[0], list) else make.vector(entries)
+
+    return new
+
+
+def scaled(factor: Json) -> Callable[[Json], Json]:
+    def new(value: Json) -> Json:
+        x = values(value)
+        return make.matrix([times(factor, r) for r in x]) if isinstance(x[0], list) else make.vector(times(factor, x))
+
+    return new

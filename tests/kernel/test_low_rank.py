@@ -15,17 +15,19 @@ from kernel_oracle import values
 from length_cases import (
     MAKERS,
     STEPS,
+    by_one,
+    edited,
     exponential_problem,
     rational_problem,
     rows,
     same_feature_other_token,
+    scaled,
     true,
     two_columns,
     uniform_of_size,
 )
 from length_makers import Problem, impossible, triangular, updated
 from prompt_law_makers import sealed_verdict
-from test_prompt_length import by_one, scaled
 from vectors import rank
 
 Json = Any
@@ -63,13 +65,6 @@ def test_sentences() -> None:
         "low-rank-memorization: whatever the weights of the MLP, without a prompt the layer does not meet both query 2 "
         "and query 0: the MLP has the same input at both (heads: 2, d = 2, hidden units: 3, queries: 3)"
     )
-
-
-def edited(name: str, *edits: tuple[tuple[Any, ...], Json]) -> Json:
-    value = true(name)
-    for path, new in edits:
-        value = changed(value, path, new)
-    return value
 
 
 def repeated_feature() -> Json:

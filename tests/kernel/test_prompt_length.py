@@ -12,7 +12,6 @@ import length_oracle as oracle
 import limits
 import pytest
 from kernel_certificates import changed
-from kernel_oracle import values
 from length_cases import (
     I_2,
     MAKERS,
@@ -22,16 +21,18 @@ from length_cases import (
     SHORT_ROWS,
     boundary,
     boundary_problem,
+    by_one,
     collinear,
     collinear_problem,
     crossed_problem,
+    edited,
     folded_problem,
     folded_proof,
     rows,
+    scaled,
     tight_case,
     tight_problem,
     tight_with_mlp,
-    times,
     true,
     two_columns,
 )
@@ -74,35 +75,6 @@ def test_sentences() -> None:
     assert sealed_verdict(true("stated"))[1] == (
         "prompt-length-bound: the stated prompt (tokens: 2) meets every query (one head, d = 2, queries: 2)"
     )
-
-
-def edited(name: str, *edits: tuple[tuple[Any, ...], Json]) -> Json:
-    value = true(name)
-    for path, new in edits:
-        value = changed(value, path, new)
-    return value
-
-
-def by_one(*place: int, step: Json = 1) -> Callable[[Json], Json]:
-    """One entry of a vector or matrix, one more."""
-
-    def new(value: Json) -> Json:
-        entries = values(value)
-        inner = entries
-        for k in place[:-1]:
-            inner = inner[k]
-        inner[place[-1]] += Fraction(step)
-        return make.matrix(entries) if isinstance(entries[0], list) else make.vector(entries)
-
-    return new
-
-
-def scaled(factor: Json) -> Callable[[Json], Json]:
-    def new(value: Json) -> Json:
-        x = values(value)
-        return make.matrix([times(factor, r) for r in x]) if isinstance(x[0], list) else make.vector(times(factor, x))
-
-    return new
 
 
 def dependent() -> Json:

@@ -26,7 +26,7 @@ from constructions.verdict import Undecided
 Row = list[fmpq]
 MAX_NODES = 4000
 PRECISION = 192
-SMALLEST = 1 << 14
+SMALLEST = 1 << 9
 """How far below its reference a mass is cut: e^{−σ} is written in full."""
 
 

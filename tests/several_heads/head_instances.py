@@ -173,3 +173,51 @@ def crossed_layer() -> tuple[Layer, RationalMatrix]:
     """Two heads and two tokens whose pairs block each other: logit vectors (0, ±1) and (±1, 0), the first head blind
     for the first coordinate, the second for the second."""
     return layer_with([[[0, 1], [1, 0]], [[0, -1], [-1, 0]]], [[[0, 1], [0, 0]], [[0, 0], [1, 0]]])
+
+
+def fold(d: int, coordinate: int = 0, at: int = 3) -> FeedForward:
+    """Turns a coordinate back behind ``at``: targets below have two preimages, z and its mirror image, others none."""
+    first = RationalMatrix.of([[int(c == coordinate) for c in range(d)]])
+    return FeedForward(first, RationalMatrix.of([[-at]]), first.T.scaled(-2), RationalMatrix.zeros(d, 1))
+
+
+def blind_layer(h: int, mlp: FeedForward | None = None) -> Layer:
+    """h heads of size 2 in width 4h + 2. Head j gives back coordinates 2j and 2j + 1; its logit vector holds the last
+    two coordinates of the token, at places 2h + 2j and 2h + 2j + 1: independent of what any head sees."""
+    d = 4 * h + 2
+    unit = RationalMatrix.identity(d).rows()
+    heads = []
+    for j in range(h):
+        value = RationalMatrix.of([unit[2 * j], unit[2 * j + 1]])
+        key = RationalMatrix.of([unit[2 * h + 2 * j], unit[2 * h + 2 * j + 1]])
+        heads.append(Head(RationalMatrix.of([unit[-2], unit[-1]]), key, value, value.T))
+    return Layer(Attention(tuple(heads)), mlp or FeedForward.none(d))
+
+
+def blind_data(
+    rng: random.Random, h: int, ids: Sequence[tuple[int, int]], mass: fmpq, *, free: bool = False, columns: int = 2
+) -> tuple[Transformer, Dataset]:
+    """Data for the blind layer in which the queries of one id share their logit vectors, and all scores of contexts are
+    zero: everything is rational. All are met by a prompt of this mass (if it is positive) and a random mean at each
+    vector, and by no other mass; if ``free``, the queries of an id ask for the same at equal contexts, up to the order
+    of their columns."""
+    layer = blind_layer(h)
+    means: dict[tuple[int, int, int], Row] = {}
+    contexts: dict[tuple[int, int], list[Row]] = {}
+    examples = []
+    for k, key in enumerate(ids):
+        rows = []
+        for _ in range(columns):
+            value = [fmpq(rng.randint(-6, 6)) for _ in range(2 * h)]
+            rows.append([*value, *[fmpq(0)] * (2 * h), *[fmpq(rng.randint(-3, 3)) for _ in range(2)]])
+        if free:
+            rows = contexts.setdefault(key, rows)[:: 1 if k % 2 else -1]
+        rows = [*rows, [*[fmpq(0)] * (4 * h), *map(fmpq, key)]]
+        z = list(rows[-1])
+        for j in range(h):
+            v = means.setdefault((j, *key), [fmpq(rng.randint(-9, 9), 2) for _ in range(2)])
+            for c in range(2):
+                total = sum((row[2 * j + c] for row in rows), fmpq(0))
+                z[2 * j + c] += (total + mass * v[c]) / (len(rows) + mass)
+        examples.append(Example(RationalMatrix.of_columns(rows), column_vector(z)))
+    return Transformer((layer,)), Dataset(tuple(examples))

@@ -92,8 +92,9 @@ class SoftmaxNetwork:
         that cancel exactly, but not in balls: each costs the bits of its slopes and of the largest id."""
         grid = self.budget.grid
         largest = self.ideal.map.final([grid.c - 1] * grid.tokens)[-1]
-        per_layer = int((16 * grid.k * (largest + 1)).ceil()).bit_length()
-        return 256 + per_layer * (grid.m * grid.c**grid.tokens + 4 * grid.tokens)
+        per_layer: int = int((16 * grid.k * (largest + 1)).ceil()).bit_length()
+        layers: int = grid.m * grid.c**grid.tokens + 4 * grid.tokens
+        return 256 + per_layer * layers
 
     def enclosure(self, P: RationalMatrix, X: RationalMatrix, bits: int | None = None) -> BallMatrix:
         """The output on [P, X] by all layers, in balls, at ``bits`` of precision (by default enough)."""

@@ -294,6 +294,21 @@ def _tell_update(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]
     return lines
 
 
+def _tell_grid(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]:
+    """The claims of universality: numbers only."""
+    lines = [f"d = {instance['d']}, m = {instance['m']}, k = {instance['k']}"]
+    named = {"L": "L", "p": "p", "bound": "bound", "epsilon": "ε"}
+    lines += [f"{shown} = {_value(instance[name])}" for name, shown in named.items() if name in instance]
+    if "G" in instance:
+        lines.append(f"global shift G = {_fraction(instance['G'], 1)}")
+    if "t" in witness:
+        lines.append(f"inverse temperature {_value(witness['t'])}, ramps of width {_value(witness['eta'])}")
+    if "contexts" in witness:
+        for codes, column in zip(witness["contexts"], witness["columns"], strict=True):
+            lines.append(f"column {column} of the context ({', '.join(map(str, codes))})")
+    return lines
+
+
 TELLERS: dict[str, Callable[[dict[str, Any], dict[str, Any]], list[str]]] = {
     "unmemorizable-pair": _tell_pair,
     "attention-split": _tell_split,
@@ -304,4 +319,8 @@ TELLERS: dict[str, Callable[[dict[str, Any], dict[str, Any]], list[str]]] = {
     "several-heads": _tell_heads,
     "prompt-length-bound": _tell_length,
     "low-rank-memorization": _tell_update,
+    "quantisation": _tell_grid,
+    "contextual-mapping": _tell_grid,
+    "universality-hardmax": _tell_grid,
+    "universality-softmax": _tell_grid,
 }

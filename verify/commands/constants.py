@@ -1,0 +1,102 @@
+"""``promptcert constants``: what universality costs, by the textbook's choice of the grid and by ours."""
+
+from __future__ import annotations
+
+import argparse
+from math import log10
+from typing import Any
+
+from flint import fmpq
+from rich.table import Table
+
+from constructions.files import InputError
+from constructions.numbers.rational import rational
+from constructions.universality.for_all import Constants, TooLargeError, constants
+from verify.commands.answer import Answer, Exit, add_common, positive_int, rendered
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser("constants", help="sizes of the universal network: the textbook's choice and ours")
+    add_sizes(parser)
+    add_common(parser, long_running=True)
+    parser.set_defaults(run=run)
+
+
+def add_sizes(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """d, m, L, p, ε: options of all commands about universality."""
+    parser.add_argument("--d", type=positive_int, metavar="N", required=required, default=1, help="width")
+    parser.add_argument("--m", type=positive_int, metavar="N", required=required, default=1, help="input tokens")
+    parser.add_argument("--lipschitz", metavar="L", required=True, help="Lipschitz constant, a rational number")
+    parser.add_argument("--p", metavar="P", required=True, help="exponent of the norm, a rational number of at least 1")
+    parser.add_argument("--eps", metavar="E", required=True, help="accuracy, a rational number above 0")
+
+
+def number(args: argparse.Namespace, name: str) -> fmpq:
+    """The rational value of an option. Raises InputError."""
+    text = getattr(args, name)
+    if len(text) > 1000 or (("e" in text or "E" in text) and not _moderate(text)):
+        raise InputError(f"--{name}: expected a rational number of moderate size, found {text[:60]!r}")
+    try:
+        return rational(text)
+    except (ValueError, TypeError, ZeroDivisionError):
+        raise InputError(f"--{name}: expected a rational number such as 3/2 or 0.01, found {text[:60]!r}") from None
+
+
+def _moderate(text: str) -> bool:
+    exponent = text.replace("E", "e").split("e", 1)[1]
+    return exponent.lstrip("+-").isdigit() and int(exponent.lstrip("+-") or "0") <= 1000
+
+
+def run(args: argparse.Namespace) -> Answer:
+    L, p, epsilon = number(args, "lipschitz"), number(args, "p"), number(args, "eps")
+    found = {}
+    for name, textbook in (("ours", False), ("textbook", True)):
+        try:
+            found[name] = constants(args.d, args.m, L, p, epsilon, textbook=textbook)
+        except TooLargeError as error:
+            return Answer(Exit.OVER_LIMITS, {"verdict": "undecided", "error": str(error)}, f"over limits: {error}")
+        except ValueError as error:
+            raise InputError(str(error)) from None
+    document = {name: _document(value) for name, value in found.items()}
+    return Answer(Exit.AS_CLAIMED, document, _text(found))
+
+
+ROWS = (
+    ("grid values k", "k"),
+    ("prompt tokens", "prompt_length"),
+    ("prompt parameters", "prompt_parameters"),
+    ("attention layers", "attention_layers"),
+    ("feed-forward layers", "feed_forward_layers"),
+    ("network parameters", "network_parameters"),
+    ("largest weight", "largest_weight"),
+)
+
+
+def told(value: int) -> str:
+    """An integer, or its size as a power of ten."""
+    return str(value) if value < 10**15 else f"10^{log10_of(value):.3f}"
+
+
+def log10_of(value: int) -> float:
+    """log10 of a positive integer of any size."""
+    bits = max(0, value.bit_length() - 64)
+    return log10(value >> bits) + bits * log10(2)
+
+
+def _document(found: Constants) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for _, name in ROWS:
+        value = getattr(found, name)
+        result[name] = {"exact": str(value) if value.bit_length() < 14_000 else None, "log10": log10_of(value)}
+    return {**result, "bits": found.bits}
+
+
+def _text(found: dict[str, Constants]) -> str:
+    table = Table(title="the universal softmax network", title_justify="left")
+    table.add_column("")
+    for name in found:
+        table.add_column(name, justify="right")
+    for title, name in ROWS:
+        table.add_row(title, *[told(getattr(each, name)) for each in found.values()])
+    table.add_row("bits of the largest", *[str(each.bits) for each in found.values()])
+    return rendered(table)

@@ -1,0 +1,134 @@
+"""``promptcert universality``: a prompt with which one network computes this function, certified."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import flint
+from flint import fmpq
+
+from constructions.files import InputError, PromptBox, prompt_json, write_json
+from constructions.universality.for_all import Budget, TooLargeError, budget
+from constructions.universality.lipschitz import OutOfRangeError, SteepPair, check_range, lipschitz_bound
+from constructions.universality.one_function import error_bound, table_of
+from constructions.universality.target import Target, TargetError
+from verify.claims.universality_softmax import certificate
+from verify.commands.answer import Answer, Exit, add_common
+from verify.commands.certificates import write_checked
+from verify.commands.constants import add_sizes, number, told
+
+MAX_CELLS = 4096
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser("universality", help="a prompt with which one network computes this function")
+    parser.add_argument(
+        "--target",
+        nargs="+",
+        required=True,
+        metavar="EXPR",
+        help="one expression for each entry of f, column by column, in x or x11 … xdm",
+    )
+    add_sizes(parser, required=False)
+    parser.add_argument("--prompt", type=Path, metavar="FILE", help="write the prompt here")
+    parser.add_argument(
+        "--out", type=Path, metavar="PATH", help="folder or .json file for the certificate (default: current folder)"
+    )
+    add_common(parser, long_running=True)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> Answer:
+    stated, p, epsilon = number(args, "lipschitz"), number(args, "p"), number(args, "eps")
+    try:
+        f = Target.parse(args.target, args.d, args.m)
+        if p < 1:
+            raise InputError(f"--p: expected a rational of at least 1, found {p}")
+        if stated < 0 or epsilon <= 0:
+            raise InputError("--lipschitz and --eps: expected a number of at least 0, and one above 0")
+        check_range(f)
+        L = lipschitz_bound(f, p, stated)
+    except (TargetError, OutOfRangeError) as reason:
+        raise InputError(str(reason)) from None
+    if isinstance(L, SteepPair):
+        return _refuted(L, stated)
+    try:
+        found = budget(args.d, args.m, max(L, stated), p, epsilon)
+    except TooLargeError as limit:
+        return Answer(Exit.OVER_LIMITS, {"verdict": "undecided", "error": str(limit)}, f"over limits: {limit}")
+    paths = write_checked(args.out, "universality", [("", certificate(found))])
+    table = table_of(f, found.grid) if found.grid.cells <= MAX_CELLS else None
+    error = None if table is None else error_bound(f, found.grid, table, p)
+    written = None
+    if args.prompt is not None and table is not None:
+        write_json(args.prompt, prompt_json(PromptBox(found.grid.prompt(table, found.grid.delta / 4), fmpq(0))))
+        written = str(args.prompt)
+    document = {
+        "verdict": "proved",
+        "k": found.grid.k,
+        "prompt_length": found.grid.prompt_length,
+        "lipschitz": {"stated": str(stated), "certified": str(L)},
+        "temperature": str(found.t),
+        "ramp": str(found.eta),
+        "bound": float(_total(found)),
+        "error_of_this_function": None if error is None else float(error + _rest(found)),
+        "prompt": written,
+        "certificate": str(paths[0][0]) if paths else None,
+        "counterexample": None,
+    }
+    return Answer(Exit.AS_CLAIMED, document, _text(found, L, stated, error, written, paths))
+
+
+def _rest(found: Budget) -> fmpq:
+    """What softmax and ramps add to the error of the table."""
+    return found.epsilon_s * found.root_m + found.epsilon_r
+
+
+def _total(found: Budget) -> fmpq:
+    return found.quantisation + _rest(found)
+
+
+def _refuted(pair: SteepPair, stated: fmpq) -> Answer:
+    points = [[str(x) for x in point] for point in (pair.first, pair.second)]
+    document = {
+        "verdict": "refuted",
+        "k": None,
+        "prompt_length": None,
+        "lipschitz": {"stated": str(stated), "certified": None},
+        "temperature": None,
+        "ramp": None,
+        "bound": None,
+        "error_of_this_function": None,
+        "prompt": None,
+        "certificate": None,
+        "counterexample": {"points": points, "quotient": float(pair.quotient)},
+    }
+    text = (
+        f"refuted: the target is not {stated}-Lipschitz\n  between ({', '.join(points[0])}) and "
+        f"({', '.join(points[1])}) it changes by at least {float(pair.quotient):.6g} times the distance"
+    )
+    return Answer(Exit.NOT_AS_CLAIMED, document, text)
+
+
+def _text(
+    found: Budget, L: fmpq, stated: fmpq, error: fmpq | None, written: str | None, paths: list[tuple[Path, str]]
+) -> str:
+    grid = found.grid
+    with flint.ctx.workprec(64):
+        lines = [
+            f"proved: a prompt of {grid.prompt_length} tokens (k = {grid.k}) makes the network compute f within "
+            f"{found.epsilon} in d_{found.p}",
+            f"  Lipschitz constant: at most {float(L):.9g} (stated {stated})",
+            f"  network: class T^{{2,1,4}} with query biases, inverse temperature {told(int(found.t))}, ramps of width "
+            f"{float(found.eta):.3g}",
+            f"  bound for every such function: {float(_total(found)):.6g}",
+        ]
+        if error is not None:
+            lines.append(f"  bound for this function: {float(error + _rest(found)):.6g} (enclosed cell by cell)")
+    if written is not None:
+        lines.append(f"  prompt: {written}")
+    for path, sentence in paths:
+        lines += [f"  certificate: {path}", f"  kernel: {sentence}"]
+    return "\n".join(lines)

@@ -42,24 +42,29 @@ class HardmaxNetwork:
 
     def quantise(self) -> Iterator[Layer]:
         """dnk layers: entry t of row r in [g, g + δ) becomes g, one grid value g = 0, δ, …, n − δ at a time."""
-        d, delta = self.grid.d, self.grid.delta
-        for r in range(d):
+        for r in range(self.grid.d):
             for step in range(self.grid.tokens * self.grid.k):
-                g = step * delta
-                unit = PiecewiseLinear((Piece(None, ZERO, ZERO), Piece(g, fmpq(-1), g), Piece(g + delta, ZERO, ZERO)))
-                yield self._feed_forward(_row(d, r), _row(d, r), unit)
+                yield self.quantise_layer(r, step)
+
+    def quantise_layer(self, r: int, step: int) -> Layer:
+        """The one for row r and g = step·δ."""
+        d, g = self.grid.d, step * self.grid.delta
+        unit = PiecewiseLinear((Piece(None, ZERO, ZERO), Piece(g, fmpq(-1), g), Piece(g + self.grid.delta, ZERO, ZERO)))
+        return self._feed_forward(_row(d, r), _row(d, r), unit)
 
     def sweep(self) -> Iterator[Layer]:
         """K layers: the column with id v is lifted by c (max − min), one possible id v at a time, in increasing order;
         a head with threshold b gives the largest id to columns above b and the smallest to those below."""
+        for j in range(self.grid.tokens):
+            for a in range(self.grid.c):
+                yield self.sweep_layer(j, a)
+
+    def sweep_layer(self, j: int, a: int) -> Layer:
+        """The one for v = jU + aδ."""
         grid = self.grid
-        for j in range(grid.tokens):
-            for a in range(grid.c):
-                v = j * grid.unit + a * grid.delta
-                heads = tuple(
-                    self._head(v + side * grid.delta / 2, -side * fmpq(grid.c)) for side in (fmpq(-1), fmpq(1))
-                )
-                yield self._attention(heads)
+        v = j * grid.unit + a * grid.delta
+        heads = (self._head(v - grid.delta / 2, fmpq(grid.c)), self._head(v + grid.delta / 2, -fmpq(grid.c)))
+        return self._attention(heads)
 
     def shift(self) -> Iterator[Layer]:
         """One layer, if G > 0: every column gets G times the largest id."""
@@ -71,19 +76,30 @@ class HardmaxNetwork:
     def values(self) -> Iterator[Layer]:
         """One layer for each context and read column, in increasing order of id: the column with that id becomes its
         target, the middle of the grid interval that the table has at the cell of the input."""
-        for final, before, target in self.entries():
-            half = self.grid.delta / 2
-            unit = PiecewiseLinear(
-                (Piece(None, ZERO, ZERO), Piece(final - half, ZERO, ONE), Piece(final + half, ZERO, ZERO))
-            )
-            change = [y - x for x, y in zip(before, target, strict=True)]
-            yield self._feed_forward(self.grid.u, change, unit)
+        for entry in self.entries():
+            yield self._value_layer(*entry)
+
+    def value_layer(self, codes: Sequence[int], column: int) -> Layer:
+        """The one for a context (its n codes) and one of its read columns."""
+        return self._value_layer(*self.entry(codes, column))
+
+    def _value_layer(self, final: fmpq, before: Sequence[fmpq], target: Sequence[fmpq]) -> Layer:
+        half = self.grid.delta / 2
+        unit = PiecewiseLinear(
+            (Piece(None, ZERO, ZERO), Piece(final - half, ZERO, ONE), Piece(final + half, ZERO, ZERO))
+        )
+        change = [y - x for x, y in zip(before, target, strict=True)]
+        return self._feed_forward(self.grid.u, change, unit)
 
     def clamp(self) -> Iterator[Layer]:
         """d layers: every row clamped to [0, 1]."""
-        unit = PiecewiseLinear((Piece(None, fmpq(-1), ZERO), Piece(ZERO, ZERO, ZERO), Piece(ONE, fmpq(-1), ONE)))
         for r in range(self.grid.d):
-            yield self._feed_forward(_row(self.grid.d, r), _row(self.grid.d, r), unit)
+            yield self.clamp_layer(r)
+
+    def clamp_layer(self, r: int) -> Layer:
+        """The one for row r."""
+        unit = PiecewiseLinear((Piece(None, fmpq(-1), ZERO), Piece(ZERO, ZERO, ZERO), Piece(ONE, fmpq(-1), ONE)))
+        return self._feed_forward(_row(self.grid.d, r), _row(self.grid.d, r), unit)
 
     @property
     def layer_count(self) -> int:
@@ -143,18 +159,21 @@ class HardmaxNetwork:
     def entries(self) -> list[tuple[fmpq, list[fmpq], list[fmpq]]]:
         """(final id, column before, target) for every context and read column, in increasing order of id."""
         grid = self.grid
-        found = []
-        for codes in self.map.contexts():
-            state = self.state_before_values(codes)
-            digits = [[a // grid.k**i % grid.k for a in codes] for i in range(grid.d)]
-            cell = tuple(tuple(row[grid.prompt_length :]) for row in digits)
-            start = grid.cell_number(cell) * grid.m
-            final = self.map.final(codes)
-            for j in range(grid.m):
-                target = [(digits[i][start + j] + fmpq(1, 2)) * grid.delta for i in range(grid.d)]
-                place = grid.prompt_length + j
-                found.append((final[place], state.column(place), target))
+        found = [
+            self.entry(codes, column)
+            for codes in self.map.contexts()
+            for column in range(grid.prompt_length, grid.tokens)
+        ]
         return sorted(found, key=lambda entry: entry[0])
+
+    def entry(self, codes: Sequence[int], column: int) -> tuple[fmpq, list[fmpq], list[fmpq]]:
+        """(final id, column before, target) of one read column of a context."""
+        grid = self.grid
+        digits = [[a // grid.k**i % grid.k for a in codes] for i in range(grid.d)]
+        cell = tuple(tuple(row[grid.prompt_length :]) for row in digits)
+        place = grid.cell_number(cell) * grid.m + column - grid.prompt_length
+        target = [(digits[i][place] + fmpq(1, 2)) * grid.delta for i in range(grid.d)]
+        return self.map.final(codes)[column], self.state_before_values(codes).column(column), target
 
     # -- parts --------------------------------------------------------------------------------------------------------
 

@@ -49,14 +49,24 @@ class SoftmaxNetwork:
 
     def attention_stages(self) -> Iterator[Layer]:
         """The sweep and the global shift of the hardmax network, W_q and b_q times t."""
+        yield from (self._soft(layer) for layer in self.ideal.sweep())
+        yield from self.shift_layers()
+
+    def shift_layers(self) -> Iterator[Layer]:
+        """The global shift, if there is one."""
+        yield from (self._soft(layer) for layer in self.ideal.shift())
+
+    def sweep_layer(self, j: int, a: int) -> Layer:
+        """The sweep's layer for the id jU + aδ."""
+        return self._soft(self.ideal.sweep_layer(j, a))
+
+    def _soft(self, layer: Layer) -> Layer:
+        """A hardmax layer at inverse temperature t."""
         t = self.budget.t
-        for stage in (self.ideal.sweep(), self.ideal.shift()):
-            for layer in stage:
-                heads = tuple(
-                    Head(head.W_q.scaled(t), head.W_k, head.W_v, head.W_o, head.b_q.scaled(t))
-                    for head in layer.attention.heads
-                )
-                yield Layer(Attention(heads), layer.mlp)
+        heads = tuple(
+            Head(head.W_q.scaled(t), head.W_k, head.W_v, head.W_o, head.b_q.scaled(t)) for head in layer.attention.heads
+        )
+        return Layer(Attention(heads), layer.mlp)
 
     def values(self) -> Iterator[Layer]:
         """Trapezoids around the ids, in increasing order: 1 within δ/4, 0 beyond δ/2."""

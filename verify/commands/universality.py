@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import flint
-from flint import fmpq
+from flint import arb, fmpq
 
 from constructions.files import InputError, PromptBox, prompt_json, write_json
+from constructions.numbers.rational import RationalMatrix, rational
+from constructions.universality.families import run_softmax
 from constructions.universality.for_all import Budget, TooLargeError, budget
+from constructions.universality.grid import Digits
+from constructions.universality.hardmax_network import HardmaxNetwork
 from constructions.universality.lipschitz import OutOfRangeError, SteepPair, check_range, lipschitz_bound
 from constructions.universality.one_function import error_bound, table_of
-from constructions.universality.target import Target, TargetError
+from constructions.universality.softmax_network import SoftmaxNetwork
+from constructions.universality.target import Target, TargetError, lower, upper
 from verify.claims.universality_softmax import certificate
 from verify.commands.answer import Answer, Exit, add_common
 from verify.commands.certificates import write_checked
-from verify.commands.constants import add_sizes, number, told
+from verify.commands.constants import add_sizes, log10_of, number, told
 
 MAX_CELLS = 4096
 
@@ -32,6 +37,14 @@ def add_parser(commands: Any) -> None:
         help="one expression for each entry of f, column by column, in x or x11 … xdm",
     )
     add_sizes(parser, required=False)
+    parser.add_argument(
+        "--at",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="X",
+        help="evaluate the network here, entries column by column (may be given several times)",
+    )
     parser.add_argument("--prompt", type=Path, metavar="FILE", help="write the prompt here")
     parser.add_argument(
         "--out", type=Path, metavar="PATH", help="folder or .json file for the certificate (default: current folder)"
@@ -61,6 +74,7 @@ def run(args: argparse.Namespace) -> Answer:
     paths = write_checked(args.out, "universality", [("", certificate(found))])
     table = table_of(f, found.grid) if found.grid.cells <= MAX_CELLS else None
     error = None if table is None else error_bound(f, found.grid, table, p)
+    outputs = [] if table is None else [_output(found, f, table, point) for point in args.at]
     written = None
     if args.prompt is not None and table is not None:
         write_json(args.prompt, prompt_json(PromptBox(found.grid.prompt(table, found.grid.delta / 4), fmpq(0))))
@@ -74,11 +88,36 @@ def run(args: argparse.Namespace) -> Answer:
         "ramp": str(found.eta),
         "bound": float(_total(found)),
         "error_of_this_function": None if error is None else float(error + _rest(found)),
+        "outputs": outputs,
+        "layers_log10": log10_of(HardmaxNetwork.of(found.grid, found.G).layer_count),
         "prompt": written,
         "certificate": str(paths[0][0]) if paths else None,
         "counterexample": None,
     }
-    return Answer(Exit.AS_CLAIMED, document, _text(found, L, stated, error, written, paths))
+    return Answer(Exit.AS_CLAIMED, document, _text(found, L, stated, error, outputs, written, paths))
+
+
+def _output(found: Budget, f: Target, table: list[Digits], texts: list[str]) -> dict[str, Any]:
+    """The network's output at one input, enclosed, beside f."""
+    grid = found.grid
+    if len(texts) != grid.d * grid.m:
+        raise InputError(f"--at: expected {grid.d * grid.m} numbers, found {len(texts)}")
+    try:
+        entries = [rational(text) for text in texts]
+        X = RationalMatrix.of([[entries[j * grid.d + i] for j in range(grid.m)] for i in range(grid.d)])
+        network = SoftmaxNetwork(found)
+        enclosure = run_softmax(network, network.prompt(table), X)
+    except (ValueError, TypeError, ZeroDivisionError) as reason:
+        raise InputError(f"--at: {reason}") from None
+    values = [enclosure[i, j] for j in range(grid.m) for i in range(grid.d)]
+    with flint.ctx.workprec(96):
+        exact = f.values([arb(x) for x in entries])
+    return {
+        "input": [str(x) for x in entries],
+        "f": [float(y) for y in exact],
+        "network": [[float(lower(y)), float(upper(y))] for y in values],
+        "on_ramp": network.on_ramp(X),
+    }
 
 
 def _rest(found: Budget) -> fmpq:
@@ -101,6 +140,8 @@ def _refuted(pair: SteepPair, stated: fmpq) -> Answer:
         "ramp": None,
         "bound": None,
         "error_of_this_function": None,
+        "outputs": [],
+        "layers_log10": None,
         "prompt": None,
         "certificate": None,
         "counterexample": {"points": points, "quotient": float(pair.quotient)},
@@ -113,7 +154,13 @@ def _refuted(pair: SteepPair, stated: fmpq) -> Answer:
 
 
 def _text(
-    found: Budget, L: fmpq, stated: fmpq, error: fmpq | None, written: str | None, paths: list[tuple[Path, str]]
+    found: Budget,
+    L: fmpq,
+    stated: fmpq,
+    error: fmpq | None,
+    outputs: list[dict[str, Any]],
+    written: str | None,
+    paths: list[tuple[Path, str]],
 ) -> str:
     grid = found.grid
     with flint.ctx.workprec(64):
@@ -121,12 +168,18 @@ def _text(
             f"proved: a prompt of {grid.prompt_length} tokens (k = {grid.k}) makes the network compute f within "
             f"{found.epsilon} in d_{found.p}",
             f"  Lipschitz constant: at most {float(L):.9g} (stated {stated})",
-            f"  network: class T^{{2,1,4}} with query biases, inverse temperature {told(int(found.t))}, ramps of width "
+            f"  network: class T^{{2,1,4}} with query biases, {told(HardmaxNetwork.of(grid, found.G).layer_count)} layers, "
+            f"inverse temperature {told(int(found.t))}, ramps of width "
             f"{float(found.eta):.3g}",
             f"  bound for every such function: {float(_total(found)):.6g}",
         ]
         if error is not None:
             lines.append(f"  bound for this function: {float(error + _rest(found)):.6g} (enclosed cell by cell)")
+    for output in outputs:
+        where = ", ".join(output["input"])
+        shown = ", ".join(f"{low:.9g} … {high:.9g}" for low, high in output["network"])
+        note = " (on a ramp: nothing more is claimed)" if output["on_ramp"] else ""
+        lines.append(f"  at ({where}): f = {', '.join(f'{y:.9g}' for y in output['f'])}, network {shown}{note}")
     if written is not None:
         lines.append(f"  prompt: {written}")
     for path, sentence in paths:

@@ -131,7 +131,7 @@ def _total(found: Budget) -> fmpq:
 
 def _refuted(pair: SteepPair, stated: fmpq) -> Answer:
     points = [[str(x) for x in point] for point in (pair.first, pair.second)]
-    document = {
+    document: dict[str, Any] = {
         "verdict": "refuted",
         "k": None,
         "prompt_length": None,
@@ -168,9 +168,8 @@ def _text(
             f"proved: a prompt of {grid.prompt_length} tokens (k = {grid.k}) makes the network compute f within "
             f"{found.epsilon} in d_{found.p}",
             f"  Lipschitz constant: at most {float(L):.9g} (stated {stated})",
-            f"  network: class T^{{2,1,4}} with query biases, {told(HardmaxNetwork.of(grid, found.G).layer_count)} layers, "
-            f"inverse temperature {told(int(found.t))}, ramps of width "
-            f"{float(found.eta):.3g}",
+            f"  network: class T^{{2,1,4}} with query biases, {told(HardmaxNetwork.of(grid, found.G).layer_count)} layers",
+            f"  inverse temperature {told(int(found.t))}, ramps of width {float(found.eta):.3g}",
             f"  bound for every such function: {float(_total(found)):.6g}",
         ]
         if error is not None:

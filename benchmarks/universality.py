@@ -98,8 +98,8 @@ def balls() -> None:
             raise SystemExit(f"{(d, m, k)}: {worst} exceeds ε_s")
         seconds = (time.perf_counter() - start) / count
         print(
-            f"{(d, m, k)!s:>12}{count:>9} contexts in balls, all layers: largest distance {float(worst):.3g}, certified "
-            f"{float(found.epsilon_s):.3g}; {1e3 * seconds:.1f} ms each"
+            f"{(d, m, k)!s:>12}{count:>9} contexts in balls, all layers: largest distance {float(worst):.3g}, "
+            f"certified {float(found.epsilon_s):.3g}; {1e3 * seconds:.1f} ms each"
         )
 
 

@@ -163,12 +163,13 @@ def _text(
     paths: list[tuple[Path, str]],
 ) -> str:
     grid = found.grid
+    layers = told(HardmaxNetwork.of(grid, found.G).layer_count)
     with flint.ctx.workprec(64):
         lines = [
             f"proved: a prompt of {grid.prompt_length} tokens (k = {grid.k}) makes the network compute f within "
             f"{found.epsilon} in d_{found.p}",
             f"  Lipschitz constant: at most {float(L):.9g} (stated {stated})",
-            f"  network: class T^{{2,1,4}} with query biases, {told(HardmaxNetwork.of(grid, found.G).layer_count)} layers",
+            f"  network: class T^{{2,1,4}} with query biases, {layers} layers",
             f"  inverse temperature {told(int(found.t))}, ramps of width {float(found.eta):.3g}",
             f"  bound for every such function: {float(_total(found)):.6g}",
         ]

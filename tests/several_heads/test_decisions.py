@@ -39,7 +39,7 @@ from verify.claims.several_heads import (
     stuck_certificate,
     stuck_data,
 )
-from verify.commands.decide import _certificates
+from verify.commands.certificates import decision_certificates
 from verify.instances import random_mlp
 from verify.kernel_process import accepted
 
@@ -56,7 +56,7 @@ def decided(
 ) -> tuple[Decision, list[Certificate]]:
     """The decision, with its certificates, all of them true; a decision has at least one."""
     decision = decide(model, data, length, explicit=explicit)
-    certificates = [certificate for _, certificate in _certificates(model, decision, length)]
+    certificates = [certificate for _, certificate in decision_certificates(model, decision, length)]
     for certificate in certificates:
         demand_true(certificate)
     assert bool(certificates) == (decision.verdict is not OPEN)

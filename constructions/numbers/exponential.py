@@ -70,6 +70,16 @@ class ExpSum:
             terms[q] = terms[q] + c if q in terms else c
         return cls(terms)
 
+    @classmethod
+    def combination(cls, coefficients: Sequence[fmpq], sums: Sequence[ExpSum]) -> ExpSum:
+        """``Σ coefficients[k] sums[k]``."""
+        terms: dict[fmpq, fmpq] = {}
+        for c, x in zip(coefficients, sums, strict=True):
+            if c != 0:
+                for q, b in x.terms.items():
+                    terms[q] = terms[q] + c * b if q in terms else c * b
+        return cls(terms)
+
     def __add__(self, other: ExpSum | RationalLike) -> ExpSum:
         terms = dict(self.terms)
         for q, c in ExpSum.of(other).terms.items():

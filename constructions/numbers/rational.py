@@ -167,6 +167,10 @@ class RationalMatrix(Matrix):
         joined = [left + right for left, right in zip(self.rows(), other.rows(), strict=True)]
         return RationalMatrix.of(joined, columns=self.shape[1] + other.shape[1])
 
+    def repeated(self, counts: Sequence[int]) -> RationalMatrix:
+        """Column j ``counts[j]`` times, side by side."""
+        return RationalMatrix.of_columns([self.column(j) for j, n in enumerate(counts) for _ in range(n)])
+
     def rank(self) -> int:
         return 0 if 0 in self.shape else int(self.mat.rank())
 

@@ -55,10 +55,7 @@ class RationalPrompt:
 
     def expanded(self, limit: int = 4096) -> RationalMatrix | None:
         """All tokens side by side (d×length), or None when there are more than ``limit``."""
-        if self.length > limit:
-            return None
-        columns = [self.tokens.column(j) for j, n in enumerate(self.counts) for _ in range(n)]
-        return RationalMatrix.of_columns(columns)
+        return None if self.length > limit else self.tokens.repeated(self.counts)
 
 
 @dataclass(frozen=True)

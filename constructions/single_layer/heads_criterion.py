@@ -74,7 +74,7 @@ class HeadsSystem:
             for pair in members:
                 V = pairs.V[pairs.head(pair)]
                 for y in bases[pairs.head(pair)]:
-                    decay = -_along(y, C[pair])
+                    decay = -ExpSum.combination(y, C[pair])
                     asked = coupling(g, [-x for x in V.T.apply(y)])
                     forms.append(Form("value", g, pair, dot(y, a[pair]), still, decay, free=True, coupling=asked))
                     directions.append((pair, tuple(y)))
@@ -151,14 +151,6 @@ def _alone(pairs: HeadPairs, head: int) -> list[Row]:
     basis = RationalMatrix.of_columns(seen_by_no_other)
     images = pairs.V[head].T.times(basis)
     return [basis.column(c) for c in pivot_columns(images)]
-
-
-def _along(y: Sequence[fmpq], C: Sequence[ExpSum]) -> ExpSum:
-    total = ExpSum({})
-    for x, c in zip(y, C, strict=True):
-        if x != 0:
-            total = total + c * x
-    return total
 
 
 @dataclass(frozen=True)

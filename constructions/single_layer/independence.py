@@ -177,11 +177,11 @@ class Independence:
         """Smallest and largest ``r·(T_k a_k − Σ_j λ_jk (T_k/S_jk) B_jk)`` on the box; whether the smallest is taken at
         an end 0 or 1 of some λ only; whether it is constant."""
         a, rest = self.queries[k].scaled
-        base = _along(r, a)
+        base = ExpSum.combination(r, a)
         low = high = base
         open_end, constant = False, True
         for j in range(self.h):
-            b = _along(r, rest[j])
+            b = ExpSum.combination(r, rest[j])
             sign = b.sign()
             if sign == 0:
                 continue
@@ -219,11 +219,3 @@ class Independence:
                 low, high = box[k * self.h + j]
                 moves.append(float(high - low) * float(np.linalg.norm(A[j])) / (1e-9 + np.linalg.norm(query.floats[0])))
         return int(np.argmax(moves))
-
-
-def _along(r: Sequence[fmpq], values: Sequence[ExpSum]) -> ExpSum:
-    total = ExpSum.of(0)
-    for x, value in zip(r, values, strict=True):
-        if x != 0:
-            total = total + value * x
-    return total

@@ -55,11 +55,7 @@ class Feature:
 
     def along(self, w: Sequence[fmpq], b: fmpq) -> ExpSum:
         """``(w·f + b)`` times the denominator: its sign is that of w·f + b."""
-        total = self.denominator * b
-        for x, value in zip(w, self.numerators, strict=True):
-            if x != 0:
-                total = total + value * x
-        return total
+        return ExpSum.combination([b, *w], [self.denominator, *self.numerators])
 
     def equals(self, other: Feature) -> bool:
         return all(

@@ -50,10 +50,7 @@ class ProvedPrompt:
 
     def expanded(self, limit: int = 4096) -> RationalMatrix | None:
         """The centre with every token as often as it is taken; None if that makes more than ``limit``."""
-        if self.length > limit:
-            return None
-        columns = [self.tokens.column(j) for j, n in enumerate(self.counts) for _ in range(n)]
-        return RationalMatrix.of_columns(columns)
+        return None if self.length > limit else self.tokens.repeated(self.counts)
 
 
 class Equations(Protocol):

@@ -249,7 +249,7 @@ class PairOfQueries:
             for b_1, b_2, x, y in zip(self.views[0].sums, self.views[1].sums, *a, strict=True)
         ]
         delta = self.basis.T.apply(difference)
-        seen = [_combine(column, C) for column in self.basis.T.rows()]
+        seen = [ExpSum.combination(column, C) for column in self.basis.T.rows()]
         for t in _candidates(delta, seen):
             found = self.certify("closeness", self.basis.apply(t), pieces)
             if found is not None:
@@ -261,14 +261,6 @@ class PairOfQueries:
             )
         mass = ExpFraction(seen[pivot], ExpSum.of(delta[pivot]))
         return NoSeparation(f"head {self.head}: a prompt of mass s solves both equations", mass=mass)
-
-
-def _combine(coefficients: Sequence[fmpq], sums: Sequence[ExpSum]) -> ExpSum:
-    total = ExpSum({})
-    for c, x in zip(coefficients, sums, strict=True):
-        if c != 0:
-            total = total + x * c
-    return total
 
 
 def _candidates(delta: Row, seen: Sequence[ExpSum]) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""Trees of boxes for the masses of a prompt, as certificates hold them."""
+"""Trees of boxes for the masses of a prompt, and explicit prompts, as certificates hold them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from flint import fmpq
 
 from constructions.numbers.rational import RationalMatrix
 from constructions.single_layer.mass_boxes import BoxTree, Cut, Form, Refutation
+from constructions.single_layer.newton_prompt import ProvedPrompt
 from verify import certificate as write
 
 
@@ -43,4 +44,17 @@ def box_tree(
         "length": None if length is None else write.vector(lengths),
         "tangents": [None if c is None else write.scalar(c) for c in tree.tangents],
         **more(tree),
+    }
+
+
+def prompt_witness(proved: ProvedPrompt) -> dict[str, Any]:
+    """Krawczyk's test around a prompt."""
+    return {
+        "references": write.vector(proved.references),
+        "tokens": write.matrix(proved.tokens),
+        "counts": [write.integer(n) for n in proved.counts],
+        "radius": write.scalar(proved.radius),
+        "unknowns": [list(place) for place in proved.unknowns],
+        "preconditioner": write.matrix(proved.preconditioner),
+        "precision": proved.precision,
     }

@@ -24,7 +24,7 @@ from constructions.transformer import Attention, FeedForward, Head, Layer, Trans
 from constructions.verdict import Evidence, Undecided, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
-from verify.claims.boxes import box_tree
+from verify.claims.boxes import box_tree, prompt_witness
 from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
 from verify.claims.prompt_law import finite_preimage, single_layer_instance
 from verify.instances import random_head, random_matrix
@@ -103,13 +103,7 @@ def prompt_certificate(
     """An explicit prompt, proved by Krawczyk's test."""
     witness = {
         "points": _vectors(data.points(choice)),
-        "references": write.vector(proved.references),
-        "tokens": write.matrix(proved.tokens),
-        "counts": [write.integer(n) for n in proved.counts],
-        "radius": write.scalar(proved.radius),
-        "unknowns": [list(place) for place in proved.unknowns],
-        "preconditioner": write.matrix(proved.preconditioner),
-        "precision": proved.precision,
+        **prompt_witness(proved),
     }
     instance = _instance(model, data.queries, proved.length)
     return Certificate(SLUG, "prompt", Evidence.ENCLOSED, instance, witness)

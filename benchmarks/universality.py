@@ -22,11 +22,10 @@ from flint import arb, fmpq
 
 from constructions.numbers.rational import RationalMatrix
 from constructions.universality.families import run_hardmax, run_softmax
-from constructions.universality.for_all import budget
+from constructions.universality.for_all import Size, budget
 from constructions.universality.grid import Digits, Grid
 from constructions.universality.hardmax_network import HardmaxNetwork
 from constructions.universality.softmax_network import SoftmaxNetwork
-from verify.commands.constants import told
 
 EXHAUSTIVE = ((1, 1, 2), (1, 1, 3), (1, 1, 4), (2, 1, 2), (1, 2, 2))
 
@@ -73,7 +72,7 @@ def exact(sizes: tuple[tuple[int, int, int], ...], sample: int | None, explicit:
         seconds = time.perf_counter() - start - whole
         ratio = f"{whole / seconds:8.1f}x" if whole else "        -"
         print(
-            f"{(d, m, k)!s:>12}{count:>9} inputs, layers {told(network.layer_count):>10}: equal;  all layers "
+            f"{(d, m, k)!s:>12}{count:>9} inputs, layers {Size.of(network.layer_count)!s:>10}: equal;  all layers "
             f"{1e3 * whole / count:8.2f} ms, implicit twice {1e3 * seconds / count:7.2f} ms {ratio}"
         )
 
@@ -113,7 +112,7 @@ def growth() -> None:
         start = time.perf_counter()
         enclosure = run_softmax(network, network.prompt(table), RationalMatrix.of([["1/3"]]))
         seconds = time.perf_counter() - start
-        layers = told(HardmaxNetwork.of(grid, found.G).layer_count)
+        layers = str(Size.of(HardmaxNetwork.of(grid, found.G).layer_count))
         radius = float(enclosure[0, 0].rad())
         print(f"{'1/' + str(denominator):>8}{grid.k:>9}{grid.tokens:>6}{layers:>14}{seconds:>10.3f} s{radius:>11.1e}")
 

@@ -15,7 +15,7 @@ from constructions.files import InputError
 from constructions.verdict import Undecided
 from verify import __version__
 from verify.commands import audit, check, compare, constants, decide, doctor, floor, show, universality
-from verify.commands.answer import Answer, Exit, TimeLimitError
+from verify.commands.answer import Answer, Exit, OverLimitsError, TimeLimitError
 from verify.kernel_process import DisagreementError, KernelError, printable
 
 COMMANDS = (audit, decide, floor, compare, universality, constants, check, show, doctor)
@@ -86,6 +86,8 @@ def _answer(args: argparse.Namespace) -> Answer:
         return _failure(Exit.NOT_AS_CLAIMED, f"two ways to the same answer disagree (a bug): {error}")
     except TimeLimitError:
         return _failure(Exit.OVER_LIMITS, f"not finished within --max-seconds {limit:g}; nothing is claimed")
+    except OverLimitsError as error:
+        return _failure(Exit.OVER_LIMITS, f"{error}; nothing is claimed")
     except MemoryError:
         return _failure(Exit.OVER_LIMITS, "out of memory; nothing is claimed")
     except RecursionError:

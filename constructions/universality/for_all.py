@@ -9,6 +9,7 @@ proof in docs/theory/universality.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log10
 
 import flint
 from flint import arb, fmpq, fmpz
@@ -172,41 +173,79 @@ def _ramp(grid: Grid, p: fmpq, epsilon_r: fmpq) -> fmpq:
 
 
 @dataclass(frozen=True)
-class Constants:
-    """What a choice of the grid costs, as exact integers: layers of both kinds, prompt tokens and parameters, the
-    largest weight (rounded up) and its bits."""
+class Size:
+    """A positive integer: exact where it can be written down, and its logarithm to base ten."""
 
-    k: int
-    prompt_length: int
-    prompt_parameters: int
-    attention_layers: int
-    feed_forward_layers: int
-    network_parameters: int
-    largest_weight: int
+    exact: int | None
+    log10: float
+
+    @classmethod
+    def of(cls, value: int) -> Size:
+        bits = max(0, value.bit_length() - 64)
+        return cls(value, log10(value >> bits) + bits * log10(2))
+
+    def __str__(self) -> str:
+        return str(self.exact) if self.exact is not None and self.exact < 10**15 else f"10^{self.log10:.3f}"
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What a choice of the grid costs: layers of both kinds, prompt tokens and parameters, parameters of the network,
+    its largest weight (rounded up)."""
+
+    k: Size
+    prompt_length: Size
+    prompt_parameters: Size
+    attention_layers: Size
+    feed_forward_layers: Size
+    network_parameters: Size
+    largest_weight: Size
 
     @property
     def bits(self) -> int:
-        return self.largest_weight.bit_length()
+        """Bits of the largest weight."""
+        exact = self.largest_weight.exact
+        return exact.bit_length() if exact is not None else int(self.largest_weight.log10 / log10(2)) + 1
 
 
 def constants(d: int, m: int, L: fmpq, p: fmpq, epsilon: fmpq, *, textbook: bool = False) -> Constants:
-    """The softmax network's numbers for our choice of the grid, or for the textbook's."""
-    k = textbook_grid(d, m, L, p, epsilon) if textbook else None
-    found = budget(d, m, L, p, epsilon, k=k)
-    grid = found.grid
+    """The softmax network's numbers for our choice of the grid, or for the textbook's: exact, in logarithms where they
+    are too large to write down. Raises TooLargeError where even the number of tokens is.
+
+    >>> str(constants(1, 1, fmpq(1), fmpq(2), fmpq(1, 100)).feed_forward_layers)
+    '10^151.810'
+    """
+    if epsilon <= 0:
+        raise ValueError(f"eps: expected an accuracy above 0, found {epsilon}")
+    k = textbook_grid(d, m, L, p, epsilon) if textbook else coarsest_grid(d, m, L, p, epsilon, fmpq(1))
+    if d * m * k.bit_length() > 1000:
+        raise TooLargeError(f"grid: k = {k} and d m = {d * m} give more tokens than can be counted here")
+    grid = Grid(d, m, k)
     n, c = grid.tokens, grid.c
-    attention = grid.sweep + (1 if found.G else 0)
-    feed_forward = d * n * grid.k + grid.m * c**n + (d + 1) // 2
     per_layer = 2 * 4 * d + 2 + 4 * d + 4 + 4 * d + d  # class T^{2,1,4} with query biases
-    top = fmpz(c) ** n * ((n - 1) * grid.unit + fmpq(c, grid.k)) * (1 + found.G) + grid.unit
-    threshold = found.t * ((n - 1) * grid.unit + c)
-    largest = max(fmpq(found.G), threshold, top * 4 * grid.k, grid.delta / found.eta)
+    attention = grid.sweep + (1 if m > 1 else 0)
+    few = d * n * k + (d + 1) // 2  # quantisers and clamps
+    if n * c.bit_length() <= MAX_BITS:
+        found = budget(d, m, L, p, epsilon, k=k)
+        values = few + m * c**n
+        top = fmpz(c) ** n * ((n - 1) * grid.unit + fmpq(c, k)) * (1 + found.G) + grid.unit
+        threshold = found.t * ((n - 1) * grid.unit + c)
+        weight = max(fmpq(found.G), threshold, top * 4 * k, grid.delta / found.eta)
+        feed_forward = Size.of(values)
+        parameters = Size.of((attention + values) * per_layer + d * n)
+        largest = Size.of(int(fmpz(weight.ceil())))
+    else:
+        contexts = float(n) * log10(c)
+        ids = log10((n - 1) * grid.unit + 1)
+        feed_forward = Size(None, contexts + log10(m))
+        parameters = Size(None, contexts + log10(m) + log10(per_layer))
+        largest = Size(None, (1 if m == 1 else 2) * (contexts + ids) + (2 if m == 1 else 3) * log10(4 * k))
     return Constants(
-        grid.k,
-        grid.prompt_length,
-        d * grid.prompt_length,
-        attention,
+        Size.of(k),
+        Size.of(grid.prompt_length),
+        Size.of(d * grid.prompt_length),
+        Size.of(attention),
         feed_forward,
-        (attention + feed_forward) * per_layer + d * n,
-        int(fmpz(largest.ceil())),
+        parameters,
+        largest,
     )

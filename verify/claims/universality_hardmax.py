@@ -8,7 +8,7 @@ from functools import partial
 from flint import fmpq
 
 from constructions.numbers.rational import RationalMatrix
-from constructions.universality.for_all import Budget, budget
+from constructions.universality.for_all import Budget, Size, budget
 from constructions.universality.grid import Grid
 from constructions.universality.hardmax_network import HardmaxNetwork
 from constructions.verdict import Evidence, Verdict
@@ -48,15 +48,8 @@ def _for_all(d: int, m: int, L: fmpq, p: fmpq, epsilon: fmpq) -> CaseResult:
         failed = next(fact for fact in facts if not fact.holds)
         return CaseResult(Verdict.REFUTED, Evidence.EXACT, f"{failed}")
     summary = f"d = {d}, m = {m}, L = {L}, p = {p}, ε = {epsilon}: a prompt of {grid.prompt_length} tokens for every f"
-    measured = {"log10_layers": float(f"{_log10(network.layer_count):.6g}")}
+    measured = {"log10_layers": float(f"{Size.of(network.layer_count).log10:.6g}")}
     return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, certificate(found), measured)
-
-
-def _log10(value: int) -> float:
-    from math import log10
-
-    bits = max(0, value.bit_length() - 64)
-    return log10(value >> bits) + bits * log10(2)
 
 
 def _layers(d: int, m: int, k: int, seed: int) -> CaseResult:

@@ -39,6 +39,10 @@ class TimeLimitError(Exception):
     """``--max-seconds`` ran out."""
 
 
+class OverLimitsError(Exception):
+    """The numbers asked for are too large to write down or to count (exit code 3)."""
+
+
 def positive_int(text: str) -> int:
     try:
         value = int(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from math import log10
 from typing import Any
 
 from flint import fmpq
@@ -11,8 +10,8 @@ from rich.table import Table
 
 from constructions.files import InputError
 from constructions.numbers.rational import rational
-from constructions.universality.for_all import Constants, TooLargeError, constants
-from verify.commands.answer import Answer, Exit, add_common, positive_int, rendered
+from constructions.universality.for_all import Constants, Size, TooLargeError, constants
+from verify.commands.answer import Answer, Exit, OverLimitsError, add_common, positive_int, rendered
 
 
 def add_parser(commands: Any) -> None:
@@ -54,7 +53,7 @@ def run(args: argparse.Namespace) -> Answer:
         try:
             found[name] = constants(args.d, args.m, L, p, epsilon, textbook=textbook)
         except TooLargeError as error:
-            return Answer(Exit.OVER_LIMITS, {"verdict": "undecided", "error": str(error)}, f"over limits: {error}")
+            raise OverLimitsError(str(error)) from None
         except ValueError as error:
             raise InputError(str(error)) from None
     document = {name: _document(value) for name, value in found.items()}
@@ -72,22 +71,12 @@ ROWS = (
 )
 
 
-def told(value: int) -> str:
-    """An integer, or its size as a power of ten."""
-    return str(value) if value < 10**15 else f"10^{log10_of(value):.3f}"
-
-
-def log10_of(value: int) -> float:
-    """log10 of a positive integer of any size."""
-    bits = max(0, value.bit_length() - 64)
-    return log10(value >> bits) + bits * log10(2)
-
-
 def _document(found: Constants) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for _, name in ROWS:
-        value = getattr(found, name)
-        result[name] = {"exact": str(value) if value.bit_length() < 14_000 else None, "log10": log10_of(value)}
+        size: Size = getattr(found, name)
+        written = size.exact is not None and size.exact.bit_length() < 14_000
+        result[name] = {"exact": str(size.exact) if written else None, "log10": size.log10}
     return {**result, "bits": found.bits}
 
 
@@ -97,6 +86,6 @@ def _text(found: dict[str, Constants]) -> str:
     for name in found:
         table.add_column(name, justify="right")
     for title, name in ROWS:
-        table.add_row(title, *[told(getattr(each, name)) for each in found.values()])
+        table.add_row(title, *[str(getattr(each, name)) for each in found.values()])
     table.add_row("bits of the largest", *[str(each.bits) for each in found.values()])
     return rendered(table)

@@ -12,7 +12,7 @@ from flint import arb, fmpq
 from constructions.files import InputError, PromptBox, prompt_json, write_json
 from constructions.numbers.rational import RationalMatrix, rational
 from constructions.universality.families import run_softmax
-from constructions.universality.for_all import Budget, TooLargeError, budget
+from constructions.universality.for_all import Budget, Size, TooLargeError, budget
 from constructions.universality.grid import Digits
 from constructions.universality.hardmax_network import HardmaxNetwork
 from constructions.universality.lipschitz import OutOfRangeError, SteepPair, check_range, lipschitz_bound
@@ -20,9 +20,9 @@ from constructions.universality.one_function import error_bound, table_of
 from constructions.universality.softmax_network import SoftmaxNetwork
 from constructions.universality.target import Target, TargetError, lower, upper
 from verify.claims.universality_softmax import certificate
-from verify.commands.answer import Answer, Exit, add_common
+from verify.commands.answer import Answer, Exit, OverLimitsError, add_common
 from verify.commands.certificates import write_checked
-from verify.commands.constants import add_sizes, log10_of, number, told
+from verify.commands.constants import add_sizes, number
 
 MAX_CELLS = 4096
 
@@ -70,11 +70,11 @@ def run(args: argparse.Namespace) -> Answer:
     try:
         found = budget(args.d, args.m, max(L, stated), p, epsilon)
     except TooLargeError as limit:
-        return Answer(Exit.OVER_LIMITS, {"verdict": "undecided", "error": str(limit)}, f"over limits: {limit}")
-    paths = write_checked(args.out, "universality", [("", certificate(found))])
+        raise OverLimitsError(str(limit)) from None
     table = table_of(f, found.grid) if found.grid.cells <= MAX_CELLS else None
     error = None if table is None else error_bound(f, found.grid, table, p)
     outputs = [] if table is None else [_output(found, f, table, point) for point in args.at]
+    paths = write_checked(args.out, "universality", [("", certificate(found))])
     written = None
     if args.prompt is not None and table is not None:
         write_json(args.prompt, prompt_json(PromptBox(found.grid.prompt(table, found.grid.delta / 4), fmpq(0))))
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> Answer:
         "bound": float(_total(found)),
         "error_of_this_function": None if error is None else float(error + _rest(found)),
         "outputs": outputs,
-        "layers_log10": log10_of(HardmaxNetwork.of(found.grid, found.G).layer_count),
+        "layers_log10": Size.of(HardmaxNetwork.of(found.grid, found.G).layer_count).log10,
         "prompt": written,
         "certificate": str(paths[0][0]) if paths else None,
         "counterexample": None,
@@ -163,14 +163,14 @@ def _text(
     paths: list[tuple[Path, str]],
 ) -> str:
     grid = found.grid
-    layers = told(HardmaxNetwork.of(grid, found.G).layer_count)
+    layers = Size.of(HardmaxNetwork.of(grid, found.G).layer_count)
     with flint.ctx.workprec(64):
         lines = [
             f"proved: a prompt of {grid.prompt_length} tokens (k = {grid.k}) makes the network compute f within "
             f"{found.epsilon} in d_{found.p}",
             f"  Lipschitz constant: at most {float(L):.9g} (stated {stated})",
             f"  network: class T^{{2,1,4}} with query biases, {layers} layers",
-            f"  inverse temperature {told(int(found.t))}, ramps of width {float(found.eta):.3g}",
+            f"  inverse temperature {Size.of(int(found.t))}, ramps of width {float(found.eta):.3g}",
             f"  bound for every such function: {float(_total(found)):.6g}",
         ]
         if error is not None:

@@ -1,0 +1,106 @@
+"""``promptcert constants`` and ``promptcert universality``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SIZES = ("--lipschitz", "1.5", "--p", "2")
+SINE = "(1+sin(3*x))/2"
+
+
+def test_constants(run: Callable[..., Any], run_json: Callable[..., Any]) -> None:
+    arguments = ("constants", "--d", 1, "--m", 1, "--lipschitz", 1, "--p", 2, "--eps", "0.01")
+    done = run(*arguments)
+    assert done.code == 0
+    assert "10^151.810" in done.out
+    code, document = run_json(*arguments)
+    assert code == 0
+    assert (document["ours"]["k"]["exact"], document["textbook"]["k"]["exact"]) == ("79", "400")
+
+
+def test_constants_of_any_size_are_told_in_logarithms(run_json: Callable[..., Any]) -> None:
+    arguments = ("constants", "--d", 3, "--m", 3, "--lipschitz", 1, "--p", 2, "--eps", "1/10")
+    code, document = run_json(*arguments)
+    assert code == 0
+    assert document["ours"]["feed_forward_layers"]["exact"] is None
+    assert document["ours"]["feed_forward_layers"]["log10"] > 1e6
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "why"),
+    [
+        (4, ("--d", 1, "--m", 1, "--lipschitz", "x", "--p", 2, "--eps", 1), "--lipschitz: expected a rational"),
+        (4, ("--d", 1, "--m", 1, "--lipschitz", 1, "--p", "1/2", "--eps", 1), "p: expected a rational of at least 1"),
+        (4, ("--d", 1, "--m", 1, "--lipschitz", 1, "--p", 1, "--eps", 0), "eps: expected an accuracy above 0"),
+        (4, ("--d", 1, "--m", 1, "--lipschitz", 1, "--p", 1, "--eps", "1e-999999"), "of moderate size"),
+        (3, ("--d", 50, "--m", 50, "--lipschitz", 1, "--p", 1, "--eps", "1/10"), "more tokens than can be counted"),
+    ],
+)
+def test_constants_refused(refused: Callable[..., str], code: int, arguments: tuple[Any, ...], why: str) -> None:
+    assert why in refused(code, "constants", *arguments)
+
+
+def test_universality(run: Callable[..., Any], run_json: Callable[..., Any], tmp_path: Path) -> None:
+    arguments = ("universality", "--target", SINE, *SIZES, "--eps", "0.05", "--out", tmp_path, "--at", "1/3")
+    done = run(*arguments, "--prompt", tmp_path / "prompt.json")
+    assert done.code == 0
+    assert done.out.startswith("proved: a prompt of ")
+    code, document = run_json(*arguments)
+    assert code == 0
+    assert document["verdict"] == "proved"
+    assert document["error_of_this_function"] <= document["bound"] <= 0.05
+    (output,) = document["outputs"]
+    low, high = output["network"][0]
+    assert low <= high
+    assert abs(output["f"][0] - low) < 0.05
+    prompt = json.loads((tmp_path / "prompt.json").read_text())
+    assert len(prompt["P"][0]) == document["prompt_length"]
+
+
+def test_a_constant_that_is_too_small_is_refuted_by_two_points(run_json: Callable[..., Any], tmp_path: Path) -> None:
+    arguments = ("universality", "--target", SINE, "--lipschitz", "1.2", "--p", "2", "--eps", "0.1", "--out", tmp_path)
+    code, document = run_json(*arguments)
+    assert code == 1
+    assert document["verdict"] == "refuted"
+    assert document["counterexample"]["quotient"] > 1.2
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_entries_with_kinks(run_json: Callable[..., Any], tmp_path: Path) -> None:
+    arguments = ("universality", "--target", "abs(x11-x21)", "Min(x11,1/2)", "--d", 2, "--lipschitz", 2, "--p", 1)
+    code, document = run_json(*arguments, "--eps", 2, "--out", tmp_path)
+    assert code == 0
+    assert document["lipschitz"]["certified"] is not None
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("2*x", "above 1"),
+        ("x-1/2", "below 0"),
+        ("y", "expected one of the names x"),
+        ("x.__class__", "expected arithmetic and functions"),
+        ("__import__('os')", "expected one of the functions"),
+        ("x +", "expected an expression"),
+        ("x**x", "rational number as exponent"),
+        ("x**(10**9)", "rational number as exponent"),
+        ("sin(x, x)", "takes 1"),
+    ],
+)
+def test_targets_that_are_refused(refused: Callable[..., str], tmp_path: Path, target: str, why: str) -> None:
+    assert why in refused(4, "universality", "--target", target, *SIZES, "--eps", "0.5", "--out", tmp_path)
+
+
+def test_numbers_too_large_to_write_down(refused: Callable[..., str], tmp_path: Path) -> None:
+    arguments = ("universality", "--target", "x", "--lipschitz", 1, "--p", 1, "--eps", "1e-9", "--out", tmp_path)
+    assert "bits" in refused(3, *arguments)
+
+
+def test_an_entry_of_one_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    arguments = ("universality", "--target", "x", "--lipschitz", 1, "--p", 1, "--eps", "0.5", "--out", tmp_path)
+    assert "equal to 1" in refused(4, *arguments, "--at", "1")

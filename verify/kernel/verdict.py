@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Protocol
 
 import attention_split
+import contextual_mapping
 import direction_lemma
 import limits
 import low_rank
 import mlp_injectivity
 import prompt_law
 import prompt_length
+import quantisation
 import several_heads
 import several_queries
+import universality_networks
 import unmemorizable_pair
 from limits import DEADLINE, NotACertificate, OverLimits, Refuted, demand
 from reading import Envelope, load
@@ -42,13 +45,17 @@ class Statement(Protocol):
 
 READERS: dict[str, Callable[[Envelope], Statement]] = {
     "attention-split": attention_split.read,
+    "contextual-mapping": contextual_mapping.read,
     "direction-lemma": direction_lemma.read,
     "low-rank-memorization": low_rank.read,
     "mlp-injectivity": mlp_injectivity.read,
     "prompt-law": prompt_law.read,
     "prompt-length-bound": prompt_length.read,
+    "quantisation": quantisation.read,
     "several-heads": several_heads.read,
     "several-queries": several_queries.read,
+    "universality-hardmax": universality_networks.read_hardmax,
+    "universality-softmax": universality_networks.read_softmax,
     "unmemorizable-pair": unmemorizable_pair.read,
 }
 

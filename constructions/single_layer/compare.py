@@ -38,7 +38,8 @@ def compare(model: Transformer, data: Dataset) -> Comparison:
     decision = decide(model, data, explicit=True)
     layer = model.layers[0]
     queries = _different(list(data.queries(model)))
-    bound = _rank_bound(model, queries) if decision.verdict is not Memorization.UNMEMORIZABLE else None
+    wanted = decision.verdict is not Memorization.UNMEMORIZABLE and not decision.without_prompt
+    bound = _rank_bound(model, queries) if wanted else None  # it is about prompts of one token or more
     at_least: int | None = 0 if decision.without_prompt else 1
     at_most: int | None = None
     if decision.verdict is Memorization.UNMEMORIZABLE or (bound is not None and bound.length is None):
@@ -57,6 +58,8 @@ def compare(model: Transformer, data: Dataset) -> Comparison:
     try:
         if len(model.layers) > 1:
             raise NoUpdateError(f"the model has {len(model.layers)} layers; the update is for a single layer")
+        if model.E is not None:
+            raise NoUpdateError("positional embedding: it fixes the prompt length, the update is for no prompt")
         if layer.attention.kind != "softmax":
             raise NoUpdateError("hardmax attention: features are computed for softmax")
         update = triangular_update(layer, queries)

@@ -105,6 +105,8 @@ class Independence:
 
     def run(self) -> IndependenceTree | None:
         """A tree for the whole cube, or None when none was found."""
+        if self._changes_sign():
+            return None
         try:
             return self._explore(((fmpq(0), fmpq(1)),) * (self.n * self.h), 0)
         except Undecided:
@@ -118,6 +120,21 @@ class Independence:
             lam = [float((low + high) / 2) for low, high in box[k * self.h : (k + 1) * self.h]]
             found.append(a - np.array(lam) @ A)
         return np.array(found)
+
+    def _changes_sign(self) -> bool:
+        """Whether samples show determinants of both signs (n = d): somewhere between them the vectors are dependent."""
+        if self.n != len(self.queries[0].output):
+            return False
+        rng = np.random.default_rng(0)
+        seen = set()
+        for _ in range(200):
+            lam = rng.beta(0.3, 0.3, size=(self.n, self.h))
+            vectors = np.array([q.floats[0] - row @ q.floats[1] for q, row in zip(self.queries, lam, strict=True)])
+            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)
+            det = float(np.linalg.det(vectors))
+            if abs(det) > 1e-9:
+                seen.add(det > 0)
+        return len(seen) == 2
 
     def _explore(self, box: Box, depth: int) -> IndependenceTree:
         self.budget -= 1

@@ -69,11 +69,15 @@ class Feature:
         return None if any(x is None for x in values) else [x for x in values if x is not None]
 
     def approximate(self, bits: int = 64) -> Row:
-        """Rationals near the entries (guesses)."""
-        with flint.ctx.workprec(bits + 64):
-            below = self.denominator.enclosure()
-            power = fmpq(2) ** bits
-            return [fmpq((midpoint(x.enclosure() / below) * power).floor()) / power for x in self.numerators]
+        """Rationals within ``2^(1 − bits)`` of the entries."""
+        precision, power = bits + 64, fmpq(2) ** bits
+        while True:
+            with flint.ctx.workprec(precision):
+                below = self.denominator.enclosure()
+                balls = [x.enclosure() / below for x in self.numerators]
+                if all(ball.rad() * arb(power) < 1 for ball in balls):
+                    return [fmpq((midpoint(ball) * power).floor()) / power for ball in balls]
+            precision *= 2
 
 
 @dataclass(frozen=True)
@@ -164,20 +168,29 @@ def _directions(d: int) -> Iterator[Row]:
         yield [fmpq(int(x)) for x in rng.integers(-2 - k, 3 + k, size=d)]
 
 
+def _told_apart(d: int, features: Sequence[Feature]) -> tuple[list[Row], Row]:
+    """Rationals near the features, and the direction along which the smallest gap is largest for its length."""
+    for bits in (64, 256, 1024, 4096):
+        points = [feature.approximate(bits) for feature in features]
+        best: tuple[fmpq, Row] | None = None
+        for v in _directions(d):
+            values = sorted(dot(v, f) for f in points)
+            gap = min((y - x for x, y in pairwise(values)), default=fmpq(1))
+            size = dot(v, v)
+            if size and (best is None or gap * gap / size > best[0]):
+                best = gap * gap / size, v
+                if len(points) == 1:
+                    break
+        assert best is not None
+        # an entry is off by at most 2^(1 − bits), a value v·f by √d |v| times that: little beside the gap
+        if best[0] > fmpq(d, 2**bits):
+            return points, best[1]
+    raise NoUpdateError("no direction was found along which the features differ by more than 2^-2000")
+
+
 def _with_biases(layer: Layer, features: Sequence[Feature]) -> TriangularUpdate:
     mlp, n = layer.mlp, len(features)
-    points = [feature.approximate() for feature in features]
-    best: tuple[fmpq, Row] | None = None
-    for v in _directions(layer.width):
-        values = sorted(dot(v, f) for f in points)
-        gap = min((y - x for x, y in pairwise(values)), default=fmpq(1))
-        size = dot(v, v)
-        if size and (best is None or gap * gap / size > best[0]):
-            best = gap * gap / size, v
-            if len(points) == 1:
-                break
-    assert best is not None
-    v = best[1]
+    points, v = _told_apart(layer.width, features)
     order = sorted(range(n), key=lambda k: dot(v, points[k]))
     values = [dot(v, points[k]) for k in order]
     thresholds = [_short_between(values[0] - 2, values[0])]
@@ -188,7 +201,7 @@ def _with_biases(layer: Layer, features: Sequence[Feature]) -> TriangularUpdate:
         w, b = mlp.W_1.rows()[l], mlp.b_1[l, 0]
         for f, value in zip(points, (dot(v, f) for f in points), strict=True):
             kappa = max(kappa, abs(dot(w, f) + b) / abs(value - theta))
-    kappa = fmpq(kappa.floor() + 1)
+    kappa = fmpq((kappa * fmpq(1025, 1024)).floor() + 1)  # room for what the values are off by
     W_1, b_1 = mlp.W_1.rows(), mlp.b_1.column(0)
     for l, theta in zip(neurons, thresholds, strict=True):
         W_1[l] = [x + kappa * y for x, y in zip(W_1[l], v, strict=True)]
@@ -215,7 +228,7 @@ def _without_biases(layer: Layer, features: Sequence[Feature]) -> TriangularUpda
     biases = mlp.b_1.column(0)
     if all(b == 0 for b in biases):
         raise NoUpdateError("all biases are zero and kept: features on one ray cannot be told apart in general")
-    points = [feature.approximate() for feature in features]
+    points = [feature.approximate(128) for feature in features]
     units = sorted((l for l in range(mlp.hidden) if biases[l] != 0), key=lambda l: (biases[l] > 0, l))
     if len(units) < n:
         raise NoUpdateError(f"kept biases: expected at least {n} units with a bias other than 0, found {len(units)}")
@@ -236,8 +249,8 @@ def _without_biases(layer: Layer, features: Sequence[Feature]) -> TriangularUpda
                 break
         else:
             raise NoUpdateError(
-                f"kept biases: no row of W_1 makes unit {l} fire at one of the {len(remaining)} features left and not "
-                "at the others"
+                f"kept biases: no row of W_1 was found that makes unit {l} fire at one of the {len(remaining)} features "
+                "left and not at the others"
             )
     W_1 = mlp.W_1.rows()
     for l, w in zip(chosen, rows, strict=True):
@@ -256,11 +269,13 @@ def _without_biases(layer: Layer, features: Sequence[Feature]) -> TriangularUpda
 def _separating(point: Row, others: Sequence[Row], b: fmpq) -> Row | None:
     """w with ``w·point + b > 0`` and ``w·other + b < 0`` for all others, with room; None if there is none."""
     rows = [[-x for x in point], *[list(f) for f in others]]
-    room = abs(b) / 16
-    right = [b - room, *[-b - room for _ in others]]
     G = fmpq_mat(len(rows), len(point), [x for row in rows for x in row])
-    answer = linear.feasible(G, right)
-    if isinstance(answer, linear.Infeasible):
+    for bits in (4, 12, 24):
+        room = abs(b) / 2**bits
+        answer = linear.feasible(G, [b - room, *[-b - room for _ in others]])
+        if not isinstance(answer, linear.Infeasible):
+            break
+    else:
         return None
     for bits in (4, 8, 16, 32):
         w = [fmpq((x * 2**bits + fmpq(1, 2)).floor()) / 2**bits for x in answer.point]

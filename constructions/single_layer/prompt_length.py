@@ -71,7 +71,9 @@ def too_short(layer: Layer, queries: Sequence[Query], preimages: Sequence[Preima
             found.append(Contribution.rational([x - y for x, y in zip(z, queries[k].token, strict=True)], views[k]))
         return found
 
-    order = _most_independent(contributions(finite, [0] * len(finite)), finite)
+    # a query whose contribution can vanish spoils every list that it is in
+    alone = [k for k in finite if Independence(contributions([k], [0]), max_nodes=100).run() is not None]
+    order = _most_independent(contributions(alone, [0] * len(alone)), alone)
     for n in range(len(order), 0, -1):
         needed = needed_tokens(layer, n)
         if needed == 1:
@@ -219,7 +221,8 @@ def tight_dataset(d: int, n: int, seed: int = 0, mlp: FeedForward | None = None)
 
         upper = matrix(d, d)
         J = RationalMatrix.of([[_skew(upper, i, j) for j in range(d)] for i in range(d)])
-        W_k, V = matrix(d, d), matrix(d, d)
+        # With weights of one size the queries of a wide layer agree on one token; smaller ones spread the attention.
+        W_k, V = matrix(d, d).scaled(fmpq(1, 2 ** (attempt // 25))), matrix(d, d)
         if V.rank() < d:
             continue
         layer = Layer(Attention((Head(J.times(W_k), W_k, V),)), mlp or FeedForward.none(d))

@@ -99,10 +99,16 @@ def _prompt(found: Comparison) -> tuple[str, str]:
     d, decision = found.width, found.decision
     if found.at_least is None:
         return "none", f"no prompt of any length memorizes ({decision.argument or 'rank bound'})"
-    tokens = f"at least {found.at_least} tokens"
+    if found.at_most == 0:
+        return "0", "none needed: the layer meets every target without a prompt"
     if found.at_most is None:
         some = "some prompt memorizes" if decision.verdict is Memorization.MEMORIZABLE else "undecided whether one does"
-        return f"≥ {found.at_least * d}", f"{tokens}; {some}"
+        return f"≥ {found.at_least * d}", f"at least {_tokens(found.at_least)}; {some}"
     if found.at_most == found.at_least:
-        return str(found.at_least * d), f"exactly {found.at_least} tokens"
-    return f"{found.at_least * d} to {found.at_most * d}", f"{tokens}, {found.at_most} are proved to do"
+        return str(found.at_least * d), f"exactly {_tokens(found.at_least)}"
+    what = f"at least {_tokens(found.at_least)}, {found.at_most} are proved to do"
+    return f"{found.at_least * d} to {found.at_most * d}", what
+
+
+def _tokens(number: int) -> str:
+    return "1 token" if number == 1 else f"{number} tokens"

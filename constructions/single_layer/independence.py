@@ -150,15 +150,27 @@ class Independence:
         above = self._explore((*box[:pair], (at, high), *box[pair + 1 :]), depth + 1)
         return LambdaCut(pair, at, below, above)
 
+    @cached_property
+    def _exact_dual(self) -> RationalMatrix | None:
+        """Rows dual to the outputs; a query whose output is zero goes by what its context gives, turned around."""
+        directions: list[Row] = []
+        for query in self.queries:
+            rational = [x.as_rational() for x in query.output]
+            row = [x for x in rational if x is not None]
+            if len(row) < len(rational) or not any(row):
+                a, rest = query.scaled
+                along = next((_direction(each) for each in (a, *rest) if not all(x.is_zero for x in each)), None)
+                if along is None:
+                    return None
+                row = along if any(not x.is_zero for x in a) else [-x for x in along]
+            directions.append(row)
+        matrix = RationalMatrix.of(directions)
+        gram = matrix.times(matrix.T)
+        return gram.inverse().times(matrix) if gram.rank() == self.n else None
+
     def _candidates(self, box: Box) -> list[RationalMatrix]:
-        """Rows dual to the vectors: exactly to the outputs where these are rational, else to the centre, rounded."""
-        found = []
-        exact = [[x.as_rational() for x in query.output] for query in self.queries]
-        if all(x is not None for row in exact for x in row):
-            a = RationalMatrix.of([[x for x in row if x is not None] for row in exact])
-            gram = a.times(a.T)
-            if gram.rank() == self.n:
-                found.append(gram.inverse().times(a))
+        """Rows dual to the vectors: exactly, where their directions are rational; and at the centre, rounded."""
+        found = [] if self._exact_dual is None else [self._exact_dual]
         centre = self.contributions(box)
         size = np.linalg.norm(centre, axis=1)
         if np.linalg.matrix_rank(centre / np.maximum(size, 1e-300)[:, None], tol=1e-9) < self.n:
@@ -236,3 +248,13 @@ class Independence:
                 low, high = box[k * self.h + j]
                 moves.append(float(high - low) * float(np.linalg.norm(A[j])) / (1e-9 + np.linalg.norm(query.floats[0])))
         return int(np.argmax(moves))
+
+
+def _direction(values: Sequence[ExpSum]) -> Row | None:
+    """Rationals to which the values are proportional with a positive factor, if there are any."""
+    first = next(x for x in values if not x.is_zero)
+    exponent, top = next(iter(first.terms.items()))
+    ratios = [x.terms.get(exponent, fmpq(0)) / top for x in values]
+    if any(first * ratio != x for ratio, x in zip(ratios, values, strict=True)):
+        return None
+    return ratios if first.sign() > 0 else [-x for x in ratios]

@@ -100,8 +100,8 @@ def leaves(tree: IndependenceTree, box: Box) -> Iterator[tuple[Box, DominantRows
         yield box, tree
         return
     low, high = box[tree.pair]
-    assert low < tree.at < high
-    for part, child in (((low, tree.at), tree.below), ((tree.at, high), tree.above)):
+    at = max(low, min(tree.at, high))
+    for part, child in (((low, at), tree.below), ((at, high), tree.above)):
         yield from leaves(child, (*box[: tree.pair], part, *box[tree.pair + 1 :]))
 
 
@@ -137,6 +137,7 @@ def demand_tree(tree: IndependenceTree, asked: Sequence[Asked], rng: random.Rand
         assert independent_at(asked, weights)
     whole = ((fmpq(0), fmpq(1)),) * (n * h)
     for box, leaf in leaves(tree, whole):
+        assert all(low < high for low, high in box)
         inside = [low + (high - low) * fmpq(rng.randint(1, 99), 100) for low, high in box]
         assert dominant_at(asked, leaf, [inside[k * h : (k + 1) * h] for k in range(n)])
 

@@ -249,8 +249,8 @@ def _without_biases(layer: Layer, features: Sequence[Feature]) -> TriangularUpda
                 break
         else:
             raise NoUpdateError(
-                f"kept biases: no row of W_1 was found that makes unit {l} fire at one of the {len(remaining)} features "
-                "left and not at the others"
+                f"kept biases: no row of W_1 was found that makes unit {l} fire at one of the {len(remaining)} features"
+                " left and not at the others"
             )
     W_1 = mlp.W_1.rows()
     for l, w in zip(chosen, rows, strict=True):
@@ -279,7 +279,7 @@ def _separating(point: Row, others: Sequence[Row], b: fmpq) -> Row | None:
         return None
     for bits in (4, 8, 16, 32):
         w = [fmpq((x * 2**bits + fmpq(1, 2)).floor()) / 2**bits for x in answer.point]
-        if dot(w, point) + b > 0 and all(dot(w, f) + b < 0 for f in others):
+        if 2 * (dot(w, point) + b) > room and all(2 * (dot(w, f) + b) < -room for f in others):
             return w
     return answer.point
 

@@ -222,3 +222,57 @@ def test_decide_documents_are_consistent(validate) -> None:
     for wrong in ({**undecided, "argument": "cone"}, {**undecided, "certificate": "a"}, {**decided, "argument": None}):
         with pytest.raises(ValidationError):
             validate("decide", wrong)
+
+
+def newer_certificates() -> Iterator[Any]:
+    """Small certificates of every relation of the claims about prompt length and low-rank updates."""
+    import random
+
+    from constructions.data import Dataset, Example
+    from constructions.single_layer import prompt_length as length
+    from constructions.single_layer.low_rank import solve_rational, triangular_update
+    from constructions.single_layer.preimage import preimage
+    from verify.claims import low_rank_memorization as rank
+    from verify.claims import prompt_length_bound as bound
+
+    yield bound.tight_certificate(length.prove_tight(length.tight_dataset(2, 2)))
+    two = length.one_token_two_heads()
+    yield bound.independent_certificate(two, length.prove_independent(two))
+    yield bound.prompt_certificate(*length.naive_dataset(2, 2))
+    model, data = length.empty_bound_dataset()
+    queries = list(data.queries(model))
+    found = length.too_short(model.layers[0], queries, [preimage(model.layers[0].mlp, q.target) for q in queries])
+    assert found is not None
+    yield bound.too_short_certificate(model, found)
+    model, data = rank.equal_scores(2, 2, 0)
+    queries = list(data.queries(model))
+    update = triangular_update(model.layers[0], queries)
+    yield rank.triangular_certificate(model, queries, update)
+    solved = solve_rational(update, queries)
+    assert solved is not None
+    yield rank.updated_certificate(model, queries, solved)
+    model, _ = rank.random_data(random.Random(0), 1, 1, 1)
+    X = RationalMatrix.of([[1, 2]])
+    twice = Dataset((Example(X, RationalMatrix.of([[1]])), Example(X, RationalMatrix.of([[2]]))))
+    yield rank.impossible_certificate(model, list(twice.queries(model)), 0, 1)
+
+
+def test_newer_certificates_are_valid_and_closed(validate) -> None:
+    """As far as the schema goes: it says of a witness only which fields it has."""
+    relations = set()
+    for certificate in newer_certificates():
+        document = certificate.document()
+        relations.add(document["relation"])
+        validate("certificate", document)
+        for place in paths(document):
+            if place != ("toolkit",) and (place[:1] != ("witness",) or len(place) == 1):
+                added = json.loads(json.dumps(document))
+                at(added, place)["more"] = 1
+                with pytest.raises(ValidationError):
+                    validate("certificate", added)
+                for field in at(document, place):
+                    bare = json.loads(json.dumps(document))
+                    del at(bare, place)[field]
+                    with pytest.raises(ValidationError):
+                        validate("certificate", bare)
+    assert relations == {"tight", "independent", "prompt", "too-short", "triangular-update", "updated", "impossible"}

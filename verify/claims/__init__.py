@@ -8,6 +8,7 @@ from verify.claims import (
     mlp_injectivity,
     prompt_law,
     prompt_length_bound,
+    prompted_injectivity,
     quantisation,
     several_heads,
     several_queries,
@@ -33,6 +34,7 @@ REGISTRY: dict[str, Claim] = {
         contextual_mapping.CLAIM,
         universality_hardmax.CLAIM,
         universality_softmax.CLAIM,
+        prompted_injectivity.CLAIM,
     )
 }
 

@@ -85,7 +85,7 @@ def cases(settings: Settings) -> list[Case]:
     if settings.thorough:
         sizes += [(d, m, k, fmpq(L), fmpq(p)) for d, m, k in ((1, 2, 5), (3, 1, 2)) for L in (0, 4) for p in (1, 2, 4)]
     return [
-        Case(f"d{d}-m{m}-k{k}-L{L}-p{p}".replace("/", "over"), partial(_case, d, m, k, L, p, settings.seed))
+        Case(f"d{d}-m{m}-k{k}-lipschitz{L}-p{p}".replace("/", "over"), partial(_case, d, m, k, L, p, settings.seed))
         for d, m, k, L, p in sizes
     ]
 
@@ -99,5 +99,5 @@ CLAIM = Claim(
     source="THEORY section 6 (ours; the paper uses (L+1)(dm)^{1/p} δ ≤ ε/2)",
     scope="the error bound for every L-Lipschitz function at once",
     cases=cases,
-    findings=(Finding("A grid at least twice as coarse as the textbook's is enough.", "d1-m1-k79-L1-p2"),),
+    findings=(Finding("A grid at least twice as coarse as the textbook's is enough.", "d1-m1-k79-lipschitz1-p2"),),
 )

@@ -309,6 +309,14 @@ def _tell_grid(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _tell_collapse(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]:
+    lines = [f"{_integer(instance['prompt_length'])} prompt token(s), one input token, uniform attention"]
+    for i, layer in enumerate(instance["layers"]):
+        head = layer["heads"][0]
+        lines.append(f"layer {i}: W_v = {_value(head['W_v'])}, W_o = {_value(head['W_o'])}")
+    return lines
+
+
 TELLERS: dict[str, Callable[[dict[str, Any], dict[str, Any]], list[str]]] = {
     "unmemorizable-pair": _tell_pair,
     "attention-split": _tell_split,
@@ -323,4 +331,5 @@ TELLERS: dict[str, Callable[[dict[str, Any], dict[str, Any]], list[str]]] = {
     "contextual-mapping": _tell_grid,
     "universality-hardmax": _tell_grid,
     "universality-softmax": _tell_grid,
+    "prompted-injectivity": _tell_collapse,
 }

@@ -16,6 +16,7 @@ import low_rank
 import mlp_injectivity
 import prompt_law
 import prompt_length
+import prompted_injectivity
 import quantisation
 import several_heads
 import several_queries
@@ -51,6 +52,7 @@ READERS: dict[str, Callable[[Envelope], Statement]] = {
     "mlp-injectivity": mlp_injectivity.read,
     "prompt-law": prompt_law.read,
     "prompt-length-bound": prompt_length.read,
+    "prompted-injectivity": prompted_injectivity.read,
     "quantisation": quantisation.read,
     "several-heads": several_heads.read,
     "several-queries": several_queries.read,

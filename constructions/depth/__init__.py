@@ -1,0 +1,1 @@
+"""Deep transformers: what stays invertible, and what prompts can still collapse (THEORY section 7)."""

@@ -1,0 +1,90 @@
+"""The collapse: an invertible four-layer transformer that maps every input to −p, whatever the prompt token p.
+
+d = 2, one prompt token, one input token, uniform attention (W_q = 0), no MLP. The value map of layer l is the real 2×2
+matrix of ``z_l − 1``: in the coordinates p ± x the layer multiplies p + x by the complex number z_l and leaves p − x.
+The product of the four z_l is −1, so x becomes ((p + x)(−1) − (p − x))/2 = −p. Every ``|z_l − 1| < 1``, so every
+layer's attention is a contraction, and the joint map of [p, x] is invertible. Source: THEORY section 7 (ours); proof in
+docs/theory/collapse.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flint import fmpq
+
+from constructions.numbers.rational import RationalMatrix
+from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
+
+Complex = tuple[fmpq, fmpq]
+
+
+def times(x: Complex, y: Complex) -> Complex:
+    """The product of two complex numbers with rational parts."""
+    return x[0] * y[0] - x[1] * y[1], x[0] * y[1] + x[1] * y[0]
+
+
+def inverse(x: Complex) -> Complex:
+    size = x[0] * x[0] + x[1] * x[1]
+    return x[0] / size, -x[1] / size
+
+
+def multipliers() -> list[Complex]:
+    """z_1, …, z_4 with product −1 and |z_l − 1| < 1: three times 1 + 3i/4, and −1/(1 + 3i/4)³.
+
+    >>> product = multipliers()[0]
+    >>> for z in multipliers()[1:]: product = times(product, z)
+    >>> product
+    (-1, 0)
+    """
+    z = (fmpq(1), fmpq(3, 4))
+    last = inverse(times(z, times(z, z)))
+    return [z, z, z, (-last[0], -last[1])]
+
+
+def as_matrix(z: Complex) -> RationalMatrix:
+    """Multiplication by z on the plane."""
+    return RationalMatrix.of([[z[0], -z[1]], [z[1], z[0]]])
+
+
+def collapse() -> Transformer:
+    """The four layers in their plain form (W_q = 0).
+
+    >>> model = collapse()
+    >>> P, X = RationalMatrix.of([[5], [-2]]), RationalMatrix.of([["1/3"], [7]])
+    >>> outputs(model, P, X).rows()
+    [[-5], [2]]
+    """
+    layers = []
+    zeros = RationalMatrix.zeros(2, 2)
+    for z in multipliers():
+        V = as_matrix((z[0] - 1, z[1]))
+        layers.append(Layer(Attention((Head(zeros, zeros, V),)), FeedForward.none(2)))
+    return Transformer(tuple(layers))
+
+
+@dataclass(frozen=True)
+class LinearLayer:
+    """A layer of uniform attention without MLP, as a linear map of all tokens: token j becomes ``x_j + V mean``."""
+
+    V: RationalMatrix
+
+    def __call__(self, Z: RationalMatrix) -> RationalMatrix:
+        count = Z.shape[1]
+        mean = Z.times(RationalMatrix.of([[fmpq(1, count)]] * count))
+        return RationalMatrix(Z.mat + self.V.times(mean).times(RationalMatrix.of([[1] * count])).mat)
+
+
+def outputs(model: Transformer, P: RationalMatrix, X: RationalMatrix) -> RationalMatrix:
+    """The model on [P, X], input columns only, exactly: for layers whose logits all vanish on the tokens met.
+
+    Raises ValueError when a logit is not zero.
+    """
+    Z = P.hstack(X)
+    for i, layer in enumerate(model.layers):
+        (head,) = layer.attention.heads
+        scores = head.logit_vectors(Z).T.times(Z)
+        if any(x != 0 for x in scores.mat.entries()):
+            raise ValueError(f"layer {i}: expected logits of zero, found others")
+        Z = LinearLayer(head.V)(Z)
+    return Z.columns(P.shape[1], Z.shape[1])

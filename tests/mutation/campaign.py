@@ -25,10 +25,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-for folder in (ROOT, HERE, HERE.parent / "prompt_law", ROOT / "verify" / "kernel"):
+for folder in (ROOT, HERE, HERE.parent / "prompt_law", HERE.parent / "kernel", ROOT / "verify" / "kernel"):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
+import mutation_heads  # noqa: E402
 import mutation_prompts  # noqa: E402
 import mutation_truth as truth  # noqa: E402
 from mutation_pool import pool  # noqa: E402
@@ -37,6 +38,7 @@ from verify.certificate import canonical, seal  # noqa: E402
 from verify.kernel_process import check_files  # noqa: E402
 
 truth.CLAIMS.update(mutation_prompts.CLAIMS)
+truth.CLAIMS.update(mutation_heads.CLAIMS)
 
 Json = Any
 Path_ = tuple[Any, ...]
@@ -162,6 +164,7 @@ def _add(rng: random.Random, old: Json) -> Json:
 WORDS = ("cone", "closeness", "separation", "out-of-range", "contradictory-data", "piece", "empty", "point", "tree",
          "splits", "attains", "norm-product", "monotone", "no-prompt-memorizes", "exact", "enclosed", "sampled",
          "attention-split", "direction-lemma", "mlp-injectivity", "unmemorizable-pair", "prompt-law", "several-queries",
+         "several-heads", "stuck", "memorizable-shared",
          "memorizable", "range", "sign", "masses", "entropy", "integer", "length", "", "0x10",
          "promptcert-certificate/1", "promptcert-certificate/2")  # fmt: skip
 

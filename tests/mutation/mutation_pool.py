@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import law_instances
+import mutation_heads
 from flint import fmpq
 
 from constructions.data import Dataset, Example
@@ -190,4 +191,4 @@ def pool(seed: int) -> list[Json]:
     """Valid certificates of the claims, as JSON objects."""
     rng = random.Random(f"pool/{seed}")
     made = [c for c in [*_pairs(rng), *_others(rng), *_one_query(rng), *_several(rng)] if c is not None]
-    return [c.document() for c in made]
+    return [c.document() for c in made] + mutation_heads.pool(seed)

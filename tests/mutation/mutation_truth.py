@@ -4,7 +4,8 @@ Two questions about a well-formed document. :func:`witness_holds`: do the condit
 (fractions, dense matrices, balls of 500 bits for signs)? :func:`relation_holds`: is the relation itself true — with the
 polyhedra of a preimage given to z3, positive definiteness by elimination, attention evaluated in balls — using of the
 witness only what the relation cannot be decided without (the vector w, the case distinction)? The claims prompt-law and
-several-queries are in :mod:`mutation_prompts`; the campaign adds them to CLAIMS.
+several-queries are in :mod:`mutation_prompts`, several-heads is in :mod:`mutation_heads`; the campaign adds them to
+CLAIMS.
 """
 
 from __future__ import annotations

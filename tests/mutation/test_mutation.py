@@ -40,15 +40,19 @@ def test_the_pool_is_valid_and_varied(documents: list[Json]) -> None:
             kinds.update("several pieces" for step in line if len(line) > 1)
         for proof in witness.get("preimages", []):
             kinds[proof["kind"]] += 1
-        arguments = [argument["argument"] for argument in witness.get("combinations", [])]
+        arguments = [argument.get("argument", "of heads") for argument in witness.get("combinations", [])]
         kinds.update(arguments)
         kinds.update(f"{document['claim']}, several points" for _ in arguments[1:2])
-        kinds.update("a cut of a box" for x in witness.get("combinations", []) if "group" in x.get("tree", {}))
+        kinds.update("a cut of a box" for x in witness.get("combinations", []) if "group" in x.get("tree", x))
+        kinds.update(
+            "out of reach" for x in witness.get("combinations", []) if "query" in x and "w" in x and len(x) == 2
+        )
         kinds.update("a fixed mass" for place in witness.get("equations", []) if place is not None)
     for kind in (*truth.CLAIMS, "norm-product", "monotone", "separation", "out-of-range", "contradictory-data", "cone",
                  "closeness", "several pieces", "tree", "point", "memorizable", "no-prompt-memorizes", "range", "sign",
                  "masses", "entropy", "integer", "length", "several-queries, several points", "a cut of a box",
-                 "a fixed mass", "prompt-law, several points"):  # fmt: skip
+                 "a fixed mass", "prompt-law, several points", "of heads", "out of reach", "memorizable-shared",
+                 "stuck"):  # fmt: skip
         assert kinds[kind] >= 2, (kind, kinds)
 
 
@@ -150,6 +154,10 @@ SABOTAGE: dict[str, tuple[str, str, Any]] = {
     "bounds are believed": ("preimage", "demand", lambda condition, reason: None),
     "masses are believed": ("no_prompt", "demand", lambda condition, reason: None),
     "points are believed": ("criterion", "Criterion.demand_positive", lambda self, box, where: None),
+    "directions are believed": ("heads_memorizable", "demand", lambda condition, reason: None),
+    "flows are believed": ("heads_stuck", "demand", lambda condition, reason: None),
+    "shared masses are believed": ("heads_shared", "demand_equations", lambda *about: None),
+    "boxes of heads are believed": ("heads_refuted", "HeadsRefuted._demand_refuted", lambda self, *about: None),
     "boxes are believed": ("criterion", "Criterion.demand_refuted", lambda self, *about: None),
 }
 

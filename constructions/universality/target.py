@@ -50,7 +50,8 @@ def _abs(x: Dual) -> Dual:
         return x
     if x.value < 0:
         return x.mapped(-x.value, arb(-1))
-    return x.mapped(abs(x.value), _hull(arb(-1), arb(1)))
+    # abs of a ball keeps its radius: too wide where it contains 0
+    return x.mapped(_hull(x.value.abs_lower(), x.value.abs_upper()), _hull(arb(-1), arb(1)))
 
 
 def _larger(x: Dual, y: Dual, sign: int) -> Dual:

@@ -51,7 +51,8 @@ def cases(settings: Settings) -> list[Case]:
         ("d1-m2-eps1over4", 1, 2, one, fmpq(3, 2), fmpq(1, 4)),
     ]
     if settings.thorough:
-        sizes += [("d2-m2-eps1over2", 2, 2, one, fmpq(2), fmpq(1, 2)), ("lipschitz5-p3", 1, 1, fmpq(5), fmpq(3), fmpq(1, 100))]
+        sizes.append(("d2-m2-eps1over2", 2, 2, one, fmpq(2), fmpq(1, 2)))
+        sizes.append(("lipschitz5-p3", 1, 1, fmpq(5), fmpq(3), fmpq(1, 100)))
     return [Case(f"for-all-{name}", partial(_for_all, d, m, L, p, epsilon)) for name, d, m, L, p, epsilon in sizes]
 
 

@@ -162,12 +162,15 @@ def _decide_system(system: System, seed: int) -> FeasiblePoint | CriterionTree:
         point = search.find_point(seed)
         if point is not None:
             return point
+    dependent = Undecided(
+        "the logit vectors are linearly dependent: the inequalities have a solution, which is necessary, not sufficient"
+    )
+    fixed = [bracket for bracket in system.brackets if bracket is not None]
+    if not system.independent and len(fixed) == len(system.groups) and system.holds_strictly(fixed):
+        raise dependent
     found = search.refute()
     if isinstance(found, FeasiblePoint) and not system.independent:
-        raise Undecided(
-            "the logit vectors are linearly dependent: the inequalities have a solution, "
-            "which is necessary, not sufficient"
-        )
+        raise dependent
     return found
 
 

@@ -113,11 +113,7 @@ class ContextualMap:
 
     def values_stay(self) -> Fact:
         """A column that has received its value (in [0, 1]) is below all ids that are read: no second value layer acts
-        on it."""
+        on it. Every id after the sweep is at least U (c(n−2) + 1)."""
         grid = self.grid
-        least = self.final([0] * grid.tokens)[-grid.m]  # a guess, where contexts are too many
-        if grid.c**grid.tokens <= 1 << 16:
-            least = min(self.final(codes)[-grid.m] for codes in self.contexts())
-        top = fmpq(grid.unit)
-        bound = least - grid.delta / 2
-        return Fact("values do not fire again", top < bound, f"{top} < {bound}")
+        bound = (1 + self.G) * grid.unit * (grid.c * (grid.tokens - 2) + 1) - grid.delta / 2
+        return Fact("values do not fire again", grid.unit < bound, f"{grid.unit} < {bound}")

@@ -137,16 +137,25 @@ def budget(d: int, m: int, L: fmpq, p: fmpq, epsilon: fmpq, *, k: int | None = N
     _demand_size(grid)
     rest = epsilon - quantisation_bound(chosen, L, found)
     root_m = root(fmpq(m), p, up=True)
-    epsilon_s = _short_below(rest / (2 * root_m))
-    epsilon_r = _short_below(rest - epsilon_s * root_m)
     G = ContextualMap(grid).sufficient_shift()
-    kappa = min(fmpq(1, 4), epsilon_s * grid.k) / (1 + G)
-    room = min(grid.delta / 4, epsilon_s)
-    with flint.ctx.workprec(256):
-        x = (arb(_needed(grid, G, kappa, fmpq(grid.k) ** 3)) / arb(room)).log()
-        t = fmpq((midpoint(x) / _rate(grid, kappa)).ceil()) + 1
+    epsilon_s, t = _coolest(grid, G, _short_below(rest / (2 * root_m)))
+    epsilon_r = _short_below(rest - epsilon_s * root_m)
     eta = _ramp(grid, p, epsilon_r)
     return Budget(grid, G, L, p, epsilon, found, root_m, t, eta, epsilon_s, epsilon_r)
+
+
+def _coolest(grid: Grid, G: int, most: fmpq) -> tuple[fmpq, fmpq]:
+    """ε_s = most/2^j and t, with the least t: a larger ε_s asks for less, but a larger κ makes the heads worse."""
+    with flint.ctx.workprec(256):
+        needed = arb(_needed(grid, G, fmpq(1, 4), fmpq(2 * grid.k**2))).log()  # at such t, and all others below
+        found = []
+        for j in range(24):
+            epsilon_s = most / 2**j
+            kappa = min(fmpq(1, 4), epsilon_s * grid.k) / (1 + G)
+            x = needed - arb(min(grid.delta / 4, epsilon_s)).log()
+            found.append((fmpq((midpoint(x) / _rate(grid, kappa)).ceil()) + 1, -epsilon_s))
+    t, negative = min(found)
+    return -negative, t
 
 
 def _demand_size(grid: Grid) -> None:

@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["1,1,2", "1,1,3"])
     args = parser.parse_args()
     print(
-        f"{'d,m,k':>6} {'ε_s':>14} {'certified t':>12} {'working t':>10} {'ratio':>6}   error at half of the certified t"
+        f"{'d,m,k':>6} {'ε_s':>14} {'certified t':>12} {'working t':>10} {'ratio':>6}   error at half the certified t"
     )
     for size in args.sizes:
         d, m, k = (int(x) for x in size.split(","))

@@ -142,6 +142,29 @@ def test_one_read_column_needs_no_shift() -> None:
         assert map.ids_differ().holds
 
 
+def test_two_read_columns_need_no_shift_either() -> None:
+    """Columns n − 1 and n − 2 both determine the whole context, and all ids of the one are above all of the other."""
+    for d, k, n in ((1, 2, 10), (1, 3, 7), (2, 2, 5), (1, 2, 4)):
+        assert separates(d, k, n, 2, 0)
+        assert not separates(d, k, n, 3, 0)
+    for size in ((1, 2, 2), (2, 2, 2), (1, 2, 9), (3, 2, 2)):
+        grid = Grid(*size)
+        map = ContextualMap(grid)
+        c, n = grid.c, grid.tokens
+        lowest = map.swept([c - 1] * (n - 1) + [0])[-1]
+        highest = map.swept([0] * (n - 1) + [c - 1])[-2]
+        assert lowest > highest
+
+
+def test_three_read_columns_need_a_shift() -> None:
+    """Without one, contexts that differ in column n − 2 only have the same id in column n − 3."""
+    map = ContextualMap(Grid(1, 3, 2))
+    zero = [0] * 27
+    other = [*zero[:25], 1, 0]
+    assert map.swept(zero)[24] == map.swept(other)[24]
+    assert simulate(1, 2, zero)[0][24] == simulate(1, 2, other)[0][24]
+
+
 def test_the_sufficient_shift_separates_two_read_columns() -> None:
     map = ContextualMap(TEN, ContextualMap(TEN).sufficient_shift())
     assert map.G == 2**10 * (9 * 2 + 2)

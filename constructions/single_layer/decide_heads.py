@@ -61,16 +61,16 @@ def answer_heads(
                 raise Undecided(f"{_why_open(data)}; {reason}; no short prompt was found") from None
             return answer
     proved = None
+    if length is not None:  # few boxes often show that so few tokens are not enough
+        try:
+            return HeadsAnswer(data, against=refute_heads(data, length, max_nodes=20))
+        except Undecided:
+            pass
     if explicit or length is not None:
         limit = MAX_TOKENS if length is None else min(length, MAX_TOKENS)
         proved = find_heads_prompt(data, found.choice, longest=limit, seed=seed)
         if proved is None and length is not None:
-            try:
-                return HeadsAnswer(data, against=refute_heads(data, length))
-            except Undecided:
-                raise Undecided(
-                    f"some prompt memorizes; whether {length} tokens are enough for one is not decided"
-                ) from None
+            raise Undecided(f"some prompt memorizes; whether one of at most {length} tokens does is not decided")
     if isinstance(found, SharedSolution):
         return HeadsAnswer(data, None, found.choice, shared=found, proved=proved)
     clusters = cluster_prompt(data, found.inputs, found.peeled)

@@ -83,7 +83,8 @@ def _text(found: Comparison, paths: list[tuple[Path, str]]) -> str:
     else:
         rows.append(("low-rank update", "none", found.no_update or ""))
     rows.append(("full fine-tuning", str(found.full), "all weights of the layer"))
-    shown = Table(title=f"parameters that memorize {n} queries of width {d}", title_justify="left")
+    queries = "1 query" if n == 1 else f"{n} queries"
+    shown = Table(title=f"parameters that memorize {queries} of width {d}", title_justify="left")
     shown.add_column("way")
     shown.add_column("parameters", justify="right")
     shown.add_column("what")

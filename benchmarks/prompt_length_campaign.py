@@ -48,10 +48,10 @@ def tight(widths: tuple[int, int], seed: int, restarts: int, folder: Path) -> No
             data = tight_dataset(d, n, seed)
             rounded = data.rounded(60)
             start = time.perf_counter()
-            excluded, below = 0, float("nan")
+            excluded, below, seconds = 0, float("nan"), 0.0
             try:
                 found = prove_tight(data)
-                excluded = found.length or 0
+                excluded, seconds = found.length or 0, time.perf_counter() - start
                 path = folder / f"{d}-{n}.json"
                 tight_certificate(found).write(path)
                 paths.append(path)
@@ -62,7 +62,6 @@ def tight(widths: tuple[int, int], seed: int, restarts: int, folder: Path) -> No
             except NotTightError as error:
                 if n > 1:  # one token always has enough dimensions for one example
                     raise SystemExit(f"d = {d}, n = {n}: {error}") from None
-            seconds = time.perf_counter() - start
             above = near_prompt(data, rounded, seed)
             print(f"{d:>3}{n:>4}{excluded:>10}{below:>18.2e}{above:>16.2e}{seconds:>9.2f}")
     accepted(paths)
@@ -98,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--widths", type=int, nargs=2, default=(2, 8))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--restarts", type=int, default=3)
+    parser.add_argument("--restarts", type=int, default=1)
     parser.add_argument("--updates", type=int, default=500)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

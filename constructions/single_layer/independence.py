@@ -27,7 +27,7 @@ from constructions.verdict import Undecided
 Row = list[fmpq]
 Floats = NDArray[np.float64]
 Box: TypeAlias = "tuple[tuple[fmpq, fmpq], ...]"
-MAX_NODES = 2000
+MAX_NODES = 500
 
 
 @dataclass(frozen=True)

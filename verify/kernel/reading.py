@@ -60,7 +60,8 @@ class Field:
     def choice(self, *options: str) -> str:
         """A string that is one of the options."""
         if not isinstance(self.value, str) or self.value not in options:
-            self.fail(" or ".join(map(shown, options)))
+            some = f"one of {len(options)} names like {shown(options[0])}"
+            self.fail(" or ".join(map(shown, options)) if len(options) <= 5 else some)
         return self.value
 
     def boolean(self) -> bool:

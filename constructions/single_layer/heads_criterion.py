@@ -24,7 +24,7 @@ from constructions.single_layer.several_heads import HeadPairs, SeveralHeads, pi
 from constructions.verdict import Undecided
 
 Row = list[fmpq]
-MAX_NODES = 400
+MAX_NODES = 40
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def compare(model: Transformer, data: Dataset) -> Comparison:
     queries = _different(list(data.queries(model)))
     wanted = decision.verdict is not Memorization.UNMEMORIZABLE and not decision.without_prompt
     bound = _rank_bound(model, queries) if wanted else None  # it is about prompts of one token or more
-    at_least: int | None = 0 if decision.without_prompt else 1
+    at_least: int | None = 1 if decision.without_prompt is False else 0
     at_most: int | None = None
     if decision.verdict is Memorization.UNMEMORIZABLE or (bound is not None and bound.length is None):
         at_least = None

@@ -20,6 +20,7 @@ from constructions.verdict import Undecided
 
 Box = tuple[tuple[fmpq, fmpq], ...]
 TOLERANCE = fmpq(1, 2**20)
+RANGE_TOLERANCE = fmpq(1, 2**40)
 MAX_BOXES = 20_000
 PRECISION = 96
 
@@ -39,13 +40,13 @@ class SteepPair:
 
 
 def check_range(f: Target, max_boxes: int = MAX_BOXES) -> tuple[fmpq, fmpq]:
-    """Certified bounds of all values, within 2^-20 of [0, 1]. Raises OutOfRangeError, or Undecided past the limit."""
+    """Certified bounds of all values, within 2^-40 of [0, 1]. Raises OutOfRangeError, or Undecided past the limit."""
     with flint.ctx.workprec(PRECISION):
         for index in range(f.d * f.m):
             for sign in (1, -1):
                 limit = fmpq(1) if sign > 0 else fmpq(0)
                 _below(f, index, sign, limit, max_boxes)
-    return -TOLERANCE, 1 + TOLERANCE
+    return -RANGE_TOLERANCE, 1 + RANGE_TOLERANCE
 
 
 def _below(f: Target, index: int, sign: int, limit: fmpq, max_boxes: int) -> None:
@@ -59,7 +60,7 @@ def _below(f: Target, index: int, sign: int, limit: fmpq, max_boxes: int) -> Non
             raise Undecided(f"target: the range of entry {index} was not certified within {max_boxes} boxes")
         centre = [(low + high) / 2 for low, high in box]
         at = f.entries[index]([arb(x) for x in centre]).value * sign
-        if lower(at) > limit + TOLERANCE:
+        if lower(at) > limit + RANGE_TOLERANCE:
             where = ", ".join(str(x) for x in centre)
             bound = "1" if sign > 0 else "0"
             raise OutOfRangeError(
@@ -73,7 +74,7 @@ def _below(f: Target, index: int, sign: int, limit: fmpq, max_boxes: int) -> Non
             for g, (low, high) in zip(dual.gradient, box, strict=True):
                 total += upper(abs(g)) * (high - low) / 2
             bounds.append(total)
-        if bounds and min(bounds) <= limit + TOLERANCE:
+        if bounds and min(bounds) <= limit + RANGE_TOLERANCE:
             continue
         stack += _halves(box)
 
@@ -103,7 +104,7 @@ def lipschitz_bound(f: Target, p: fmpq, stated: fmpq, max_boxes: int = MAX_BOXES
         order = count()
         heap = [(-_norm_bound(f, root, p), next(order), root)]
         for _ in range(max_boxes):
-            if -heap[0][0] <= allowed:
+            if -heap[0][0] <= allowed and -heap[0][0] < INFINITE:
                 return -heap[0][0]
             _, _, box = heapq.heappop(heap)
             for half in _halves(box):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from math import inf, nextafter
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,15 @@ from constructions.universality.families import run_softmax
 from constructions.universality.for_all import Budget, Size, TooLargeError, budget
 from constructions.universality.grid import Digits
 from constructions.universality.hardmax_network import HardmaxNetwork
-from constructions.universality.lipschitz import OutOfRangeError, SteepPair, check_range, lipschitz_bound
+from constructions.universality.lipschitz import (
+    RANGE_TOLERANCE,
+    OutOfRangeError,
+    SteepPair,
+    check_range,
+    lipschitz_bound,
+)
 from constructions.universality.one_function import error_bound, table_of
+from constructions.universality.quantisation import root
 from constructions.universality.softmax_network import SoftmaxNetwork
 from constructions.universality.target import Target, TargetError, lower, upper
 from verify.claims.universality_softmax import certificate
@@ -68,7 +76,11 @@ def run(args: argparse.Namespace) -> Answer:
     if isinstance(L, SteepPair):
         return _refuted(L, stated)
     try:
-        found = budget(args.d, args.m, max(L, stated), p, epsilon)
+        # f is known to stay in [0, 1] up to the tolerance only: the certificate is for f clamped, which is that close
+        around = RANGE_TOLERANCE * root(fmpq(args.d * args.m), p, up=True)
+        if epsilon <= around:
+            raise InputError(f"--eps: expected more than {float(around):.3g}, the tolerance of the range of f")
+        found = budget(args.d, args.m, max(L, stated), p, epsilon - around)
     except TooLargeError as limit:
         raise OverLimitsError(str(limit)) from None
     table = table_of(f, found.grid) if found.grid.cells <= MAX_CELLS else None
@@ -86,15 +98,15 @@ def run(args: argparse.Namespace) -> Answer:
         "lipschitz": {"stated": str(stated), "certified": str(L)},
         "temperature": str(found.t),
         "ramp": str(found.eta),
-        "bound": float(_total(found)),
-        "error_of_this_function": None if error is None else float(error + _rest(found)),
+        "bound": _above(_total(found) + around),
+        "error_of_this_function": None if error is None else _above(error + _rest(found)),
         "outputs": outputs,
         "layers_log10": Size.of(HardmaxNetwork.of(found.grid, found.G).layer_count).log10,
         "prompt": written,
         "certificate": str(paths[0][0]) if paths else None,
         "counterexample": None,
     }
-    return Answer(Exit.AS_CLAIMED, document, _text(found, L, stated, error, outputs, written, paths))
+    return Answer(Exit.AS_CLAIMED, document, _text(found, epsilon, L, stated, error, outputs, written, paths))
 
 
 def _output(found: Budget, f: Target, table: list[Digits], texts: list[str]) -> dict[str, Any]:
@@ -115,9 +127,19 @@ def _output(found: Budget, f: Target, table: list[Digits], texts: list[str]) -> 
     return {
         "input": [str(x) for x in entries],
         "f": [float(y) for y in exact],
-        "network": [[float(lower(y)), float(upper(y))] for y in values],
+        "network": [[_below(lower(y)), _above(upper(y))] for y in values],
         "on_ramp": network.on_ramp(X),
     }
+
+
+def _above(x: fmpq) -> float:
+    """A float of at least x."""
+    return nextafter(float(x), inf)
+
+
+def _below(x: fmpq) -> float:
+    """A float of at most x."""
+    return nextafter(float(x), -inf)
 
 
 def _rest(found: Budget) -> fmpq:
@@ -144,17 +166,18 @@ def _refuted(pair: SteepPair, stated: fmpq) -> Answer:
         "layers_log10": None,
         "prompt": None,
         "certificate": None,
-        "counterexample": {"points": points, "quotient": float(pair.quotient)},
+        "counterexample": {"points": points, "quotient": _below(pair.quotient)},
     }
     text = (
         f"refuted: the target is not {stated}-Lipschitz\n  between ({', '.join(points[0])}) and "
-        f"({', '.join(points[1])}) it changes by at least {float(pair.quotient):.6g} times the distance"
+        f"({', '.join(points[1])}) it changes by at least {_below(pair.quotient):.6g} times the distance"
     )
     return Answer(Exit.NOT_AS_CLAIMED, document, text)
 
 
 def _text(
     found: Budget,
+    epsilon: fmpq,
     L: fmpq,
     stated: fmpq,
     error: fmpq | None,
@@ -167,14 +190,14 @@ def _text(
     with flint.ctx.workprec(64):
         lines = [
             f"proved: a prompt of {grid.prompt_length} tokens (k = {grid.k}) makes the network compute f within "
-            f"{found.epsilon} in d_{found.p}",
-            f"  Lipschitz constant: at most {float(L):.9g} (stated {stated})",
+            f"{epsilon} in d_{found.p}",
+            f"  Lipschitz constant: at most {_above(L):.9g} (stated {stated})",
             f"  network: class T^{{2,1,4}} with query biases, {layers} layers",
             f"  inverse temperature {Size.of(int(found.t))}, ramps of width {float(found.eta):.3g}",
-            f"  bound for every such function: {float(_total(found)):.6g}",
+            f"  bound for every such function: {_above(_total(found)):.6g}",
         ]
         if error is not None:
-            lines.append(f"  bound for this function: {float(error + _rest(found)):.6g} (enclosed cell by cell)")
+            lines.append(f"  bound for this function: {_above(error + _rest(found)):.6g} (enclosed cell by cell)")
     for output in outputs:
         where = ", ".join(output["input"])
         shown = ", ".join(f"{low:.9g} … {high:.9g}" for low, high in output["network"])

@@ -20,7 +20,7 @@ from constructions.verdict import Undecided
 
 Box = tuple[tuple[fmpq, fmpq], ...]
 TOLERANCE = fmpq(1, 2**20)
-RANGE_TOLERANCE = fmpq(1, 2**40)
+RANGE_TOLERANCE = fmpq(1, 2**28)
 MAX_BOXES = 20_000
 PRECISION = 96
 
@@ -40,7 +40,7 @@ class SteepPair:
 
 
 def check_range(f: Target, max_boxes: int = MAX_BOXES) -> tuple[fmpq, fmpq]:
-    """Certified bounds of all values, within 2^-40 of [0, 1]. Raises OutOfRangeError, or Undecided past the limit."""
+    """Certified bounds of all values, within 2^-28 of [0, 1]. Raises OutOfRangeError, or Undecided past the limit."""
     with flint.ctx.workprec(PRECISION):
         for index in range(f.d * f.m):
             for sign in (1, -1):

@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> Answer:
     try:
         # f is known to stay in [0, 1] up to the tolerance only: the certificate is for f clamped, which is that close
         around = RANGE_TOLERANCE * root(fmpq(args.d * args.m), p, up=True)
-        if epsilon <= around:
-            raise InputError(f"--eps: expected more than {float(around):.3g}, the tolerance of the range of f")
+        if epsilon <= around:  # then the grid has more than 10^8 values
+            raise OverLimitsError("--eps: so small asks for numbers of more than 10^9 bits")
         found = budget(args.d, args.m, max(L, stated), p, epsilon - around)
     except TooLargeError as limit:
         raise OverLimitsError(str(limit)) from None

@@ -325,7 +325,7 @@ def test_nothing_to_choose() -> None:
 @pytest.mark.parametrize(
     ("value", "path", "new", "found"),
     [
-        (too_short(40), ("witness", "combinations", 0), {"argument": "none"}, 'expected "range" or "sign"'),
+        (too_short(40), ("witness", "combinations", 0), {"argument": "none"}, 'names like "range"'),
         (too_short(40), ("witness", "combinations", 0), {"claim": 1}, 'an object with the field "argument"'),
         (too_short(40), ("witness", "combinations", 0), [1], 'an object with the field "argument"'),
         (too_short(40), ("witness", "combinations", 0), {"argument": "length", "g": 1}, "expected an object with"),

@@ -64,27 +64,54 @@ def collapse() -> Transformer:
 
 
 @dataclass(frozen=True)
-class LinearLayer:
-    """A layer of uniform attention without MLP, as a linear map of all tokens: token j becomes ``x_j + V mean``."""
+class SubspaceCollapse:
+    """A model that does the same on the range H of ``basis`` (d×k) only, where all logits vanish.
 
-    V: RationalMatrix
+    ``coordinates`` are the value maps on H: ``V_l B = B N_l``.
+    """
 
-    def __call__(self, Z: RationalMatrix) -> RationalMatrix:
-        count = Z.shape[1]
-        mean = Z.times(RationalMatrix.of([[fmpq(1, count)]] * count))
-        return RationalMatrix(Z.mat + self.V.times(mean).times(RationalMatrix.of([[1] * count])).mat)
+    model: Transformer
+    basis: RationalMatrix
+    coordinates: tuple[RationalMatrix, ...]
+
+
+def full_rank_collapse(size: fmpq = fmpq(1, 10**6)) -> SubspaceCollapse:  # noqa: B008 - fmpq is immutable
+    """The same four layers inside R^4, with W_q and W_k of full rank: ``W_q = I``, ``W_k = size · [[0, I], [I, 0]]``,
+    so that the logits of tokens in H = span(e_1, e_2) vanish, and the value map ``blockdiag(z_l − 1, I/2)``.
+
+    >>> found = full_rank_collapse()
+    >>> P, X = RationalMatrix.of([[5], [-2], [0], [0]]), RationalMatrix.of([["1/3"], [7], [0], [0]])
+    >>> outputs(found.model, P, X).column(0)
+    [-5, 2, 0, 0]
+    """
+    I, O = RationalMatrix.identity(2), RationalMatrix.zeros(2, 2)
+    W_k = stacked(O.hstack(I), I.hstack(O)).scaled(size)
+    layers, coordinates = [], []
+    for z in multipliers():
+        N = as_matrix((z[0] - 1, z[1]))
+        W_v = stacked(N.hstack(O), O.hstack(I.scaled(fmpq(1, 2))))
+        layers.append(Layer(Attention((Head(RationalMatrix.identity(4), W_k, W_v),)), FeedForward.none(4)))
+        coordinates.append(N)
+    return SubspaceCollapse(Transformer(tuple(layers)), stacked(I, O), tuple(coordinates))
+
+
+def stacked(top: RationalMatrix, bottom: RationalMatrix) -> RationalMatrix:
+    """The rows of both, one below the other."""
+    return RationalMatrix.of(top.rows() + bottom.rows(), columns=top.shape[1])
 
 
 def outputs(model: Transformer, P: RationalMatrix, X: RationalMatrix) -> RationalMatrix:
     """The model on [P, X], input columns only, exactly: for layers whose logits all vanish on the tokens met.
 
-    Raises ValueError when a logit is not zero.
+    Hardmax of equal logits is the same average as softmax, and stays rational. Raises ValueError when a logit is not
+    zero.
     """
-    Z = P.hstack(X)
+    Z = P.hstack(X) if model.E is None else RationalMatrix(model.E.mat + P.hstack(X).mat)
     for i, layer in enumerate(model.layers):
-        (head,) = layer.attention.heads
-        scores = head.logit_vectors(Z).T.times(Z)
-        if any(x != 0 for x in scores.mat.entries()):
-            raise ValueError(f"layer {i}: expected logits of zero, found others")
-        Z = LinearLayer(head.V)(Z)
+        for head in layer.attention.heads:
+            if any(x != 0 for x in head.logit_vectors(Z).T.times(Z).mat.entries()):
+                raise ValueError(f"layer {i}: expected logits of zero, found others")
+        found = Layer(Attention(layer.attention.heads, "hardmax", layer.attention.causal), layer.mlp)(Z)
+        assert isinstance(found, RationalMatrix)
+        Z = found
     return Z.columns(P.shape[1], Z.shape[1])

@@ -1,0 +1,73 @@
+"""How sharp is 2? Two layers with MLP that give several inputs one output, exactly, with ``Π (1 + c_l)`` near 2.
+
+d = 2, one prompt token, one input token, uniform attention (W_q = 0). The second coordinate tells the tokens apart: −R
+for the prompt, R for the input. Layer 1 adds κ/2 of the input's first coordinate to the prompt's; then its MLP,
+``−b e_1 ReLU(y + γ pos)``, which is active at the input only, takes nearly all of the input's own first coordinate y
+away. Layer 2 averages with a small factor v, which takes away the rest: the first coordinate of the input's output does
+not depend on y. Constants: κ, ``b √(1 + γ²) < 1`` and |v|. Source: THEORY section 7 (ours); docs/theory/depth.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flint import fmpq
+
+from constructions.depth.collapse import outputs
+from constructions.depth.constants import Region, Stack
+from constructions.numbers.rational import RationalMatrix
+from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
+from constructions.verdict import Undecided
+
+
+@dataclass(frozen=True)
+class SameOutput:
+    """A stack, a prompt (d×m_p) and inputs (each d×m) that all have the same output."""
+
+    stack: Stack
+    P: RationalMatrix
+    inputs: tuple[RationalMatrix, ...]
+    output: RationalMatrix
+
+    @classmethod
+    def of(cls, stack: Stack, P: RationalMatrix, inputs: tuple[RationalMatrix, ...]) -> SameOutput:
+        """Runs all inputs exactly. Raises ValueError when two outputs differ."""
+        found = [outputs(stack.model, P, X) for X in inputs]
+        for X, Y in zip(inputs, found, strict=True):
+            if found[0] != Y:
+                raise ValueError(f"expected one output for all inputs, found {found[0]} and, for {X}, {Y}")
+        return cls(stack, P, inputs, found[0])
+
+
+def two_layers(kappa: fmpq = fmpq(1, 2**13), inputs: int = 21) -> SameOutput:  # noqa: B008 - fmpq is immutable
+    """The family at ``κ = kappa``: the product is about ``2 + 4 κ``. Inputs with first coordinates between −1 and 1.
+
+    Raises Undecided when a constant is not certified below 1.
+
+    >>> found = two_layers(inputs=3)
+    >>> float(found.stack.product()) < 2.001, len(found.inputs)
+    (True, 3)
+    """
+    eta, gamma = kappa * kappa / 4, kappa / 8
+    b, R = 1 - eta, 4 / gamma
+    zeros = RationalMatrix.zeros(2, 2)
+
+    def uniform(value: fmpq) -> Attention:
+        V = RationalMatrix.of([[value, 0], [0, 0]])
+        return Attention((Head(zeros, zeros, V),))
+
+    mlp = FeedForward(
+        RationalMatrix.of([[1, gamma]]),
+        RationalMatrix.zeros(1, 1),
+        RationalMatrix.of([[-b], [0]]),
+        RationalMatrix.zeros(2, 1),
+    )
+    rest = (1 - b) * (1 + kappa / 2)  # what the input keeps of y after layer 1; the prompt has κ/2 of it
+    v = -2 * rest / (rest + kappa / 2)
+    model = Transformer((Layer(uniform(kappa), mlp), Layer(uniform(v), FeedForward.none(2))))
+    region = Region(R + 1, R + 1, 1, 1)
+    stack = Stack.of(model, region, "max", relative_error=eta / 8)
+    if stack.failing() is not None:
+        raise Undecided(f"a constant is not below 1 at κ = {kappa}")
+    tokens = tuple(RationalMatrix.of([[fmpq(2 * i, max(inputs - 1, 1)) - 1], [R]]) for i in range(inputs))
+    return SameOutput.of(stack, RationalMatrix.of([[fmpq(1, 2)], [-R]]), tokens)

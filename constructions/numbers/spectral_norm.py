@@ -1,0 +1,105 @@
+"""Spectral norms, proved: a rational number σ above ‖W‖_2, and a factor that shows ``σ² I − Gram`` positive definite.
+
+No estimate is believed: a float guess of the norm is enlarged by a stated relative error, and the proof is one exact
+product (:mod:`constructions.numbers.definite`). Square roots are rounded upwards in integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flint import fmpq, fmpz
+
+from constructions.numbers.definite import positive_definite_factor, spectral_norm_bound
+from constructions.numbers.rational import RationalMatrix
+
+BITS = 128
+"""Significant bits that are kept when a number is rounded."""
+TIGHT = fmpq(1, 2**20)
+"""The relative error of a norm unless another is asked for."""
+
+
+@dataclass(frozen=True)
+class NormProof:
+    """‖W‖_2 < ``bound`` for the W it was made for, by ``factor``; for W = 0 the bound is 0 and there is no factor.
+
+    The Gram matrix is that of the columns, or of the rows where W has fewer of them.
+    """
+
+    bound: fmpq
+    factor: RationalMatrix | None
+
+
+def gram(W: RationalMatrix) -> RationalMatrix:
+    """``W^T W`` or ``W W^T``, whichever is smaller (the first where they are of one size)."""
+    rows, columns = W.shape
+    return W.times(W.T) if rows < columns else W.T.times(W)
+
+
+def spectral_norm(W: RationalMatrix, relative_error: fmpq = TIGHT) -> NormProof:
+    """A short rational bound above ‖W‖_2 (r×c), with its proof; at most ``1 + relative_error`` times too large.
+
+    Raises ArithmeticError when no proof is found, which no matrix is known to cause.
+
+    >>> spectral_norm(RationalMatrix.of([[3, 0], [0, 4]]), fmpq(1, 100)).bound
+    1027/256
+    >>> spectral_norm(RationalMatrix.zeros(2, 3)).bound
+    0
+    """
+    if not any(W.mat.entries()):
+        return NormProof(fmpq(0), None)
+    square = spectral_norm_bound(W.mat, relative_error / 2).square
+    bits = max(8, (1 / relative_error).ceil().bit_length() + 3)
+    bound = root_above(square, bits)
+    G = gram(W)
+    factor = positive_definite_factor(RationalMatrix.identity(G.shape[0]).scaled(bound * bound).mat - G.mat)
+    if factor is None:
+        raise ArithmeticError(f"no proof found that a norm is below {bound}")
+    return NormProof(bound, RationalMatrix(factor))
+
+
+def above(x: fmpq, bits: int = BITS) -> fmpq:
+    """x ≥ 0 rounded upwards to about so many significant bits.
+
+    >>> above(fmpq(1, 3), 4)
+    11/32
+    """
+    if x == 0:
+        return fmpq(0)
+    shift = bits - (x.p.bit_length() - x.q.bit_length())
+    scaled = x * _power(shift)
+    return fmpq(scaled.ceil()) * _power(-shift)
+
+
+def below(x: fmpq, bits: int = BITS) -> fmpq:
+    """x ≥ 0 rounded downwards."""
+    if x == 0:
+        return fmpq(0)
+    shift = bits - (x.p.bit_length() - x.q.bit_length())
+    return fmpq((x * _power(shift)).floor()) * _power(-shift)
+
+
+def root_above(x: fmpq, bits: int = BITS) -> fmpq:
+    """A rational number at or above √x, x ≥ 0, to about so many significant bits.
+
+    >>> root_above(fmpq(2), 8), root_above(fmpq(0))
+    (363/256, 0)
+    """
+    if x == 0:
+        return fmpq(0)
+    shift = bits - (x.p.bit_length() - x.q.bit_length()) // 2
+    scaled = (x * _power(2 * shift)).ceil()
+    root = scaled.isqrt()
+    return fmpq(root if root * root == scaled else root + 1) * _power(-shift)
+
+
+def root_below(x: fmpq, bits: int = BITS) -> fmpq:
+    """A rational number at or below √x, x ≥ 0."""
+    if x == 0:
+        return fmpq(0)
+    shift = bits - (x.p.bit_length() - x.q.bit_length()) // 2
+    return fmpq((x * _power(2 * shift)).floor().isqrt()) * _power(-shift)
+
+
+def _power(exponent: int) -> fmpq:
+    return fmpq(fmpz(1) << exponent) if exponent >= 0 else fmpq(1, fmpz(1) << -exponent)

@@ -28,6 +28,7 @@ from constructions.verdict import Undecided
 
 PRECISION = 192
 NORM: Norm = "max"
+EPSILON = fmpq(1, 2**16)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def _run(model: Transformer, p: fmpq, x: fmpq) -> arb:
     return Z[0, 1]
 
 
-def fold(epsilon: fmpq = fmpq(1, 2**16), w: int = 4) -> Fold:  # noqa: B008 - fmpq is immutable
+def fold(epsilon: fmpq = EPSILON, w: int = 4) -> Fold:
     """The two layers for a small ε; ``w`` is the difference of the two tokens' scores of their own differences.
 
     Raises Undecided when the constants or the fold cannot be certified (ε too large or far too small for 192 bits).

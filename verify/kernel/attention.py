@@ -110,7 +110,7 @@ def read_tokens(field: Field, d: int) -> Matrix:
     return tokens
 
 
-def _read_parts(field: Field) -> tuple[tuple[Head, ...], Mlp, bool, Matrix | None]:
+def read_parts(field: Field) -> tuple[tuple[Head, ...], Mlp, bool, Matrix | None]:
     """Heads, MLP, whether there is a causal mask, positional embedding (a row for each position)."""
     heads_field, mlp_field, causal, E = field.record("heads", "mlp", "causal", "E")
     mlp = read_mlp(mlp_field)
@@ -120,7 +120,7 @@ def _read_parts(field: Field) -> tuple[tuple[Head, ...], Mlp, bool, Matrix | Non
 
 def read_layer(field: Field) -> Layer:
     """A layer without positional embedding; for what is read at single tokens a mask plays no role."""
-    heads, mlp, _, embedding = _read_parts(field)
+    heads, mlp, _, embedding = read_parts(field)
     if embedding is not None:
         field.fail("a layer without E", "one with E")
     return Layer(heads, mlp, None)
@@ -130,7 +130,7 @@ def _read_layer_and(
     layer_field: Field, inputs_field: Field, *names: str
 ) -> tuple[Layer, list[tuple[Input, list[Field]]]]:
     """A layer and its inputs, each with the fields of these names; embedding and mask are applied on the way."""
-    heads, mlp, causal, embedding = _read_parts(layer_field)
+    heads, mlp, causal, embedding = read_parts(layer_field)
     inputs: list[tuple[Input, list[Field]]] = []
     prompt_length = None
     for field in inputs_field.items():

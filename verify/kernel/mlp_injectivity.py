@@ -4,18 +4,9 @@ from dataclasses import dataclass
 
 from limits import demand
 from preimage import Mlp, read_mlp
-from rational import (
-    ONE,
-    Matrix,
-    Scalar,
-    Vector,
-    identity,
-    is_positive_definite,
-    read_matrix,
-    read_scalar,
-    read_vector,
-)
+from rational import ONE, Matrix, Scalar, Vector, is_positive_definite, read_matrix, read_scalar, read_vector
 from reading import Envelope, Field
+from spectral_norms import gram_size, minus_gram
 
 
 @dataclass(frozen=True)
@@ -47,7 +38,7 @@ class NormProduct:
         (v_1, v_2), (F_1, F_2) = self.bounds, self.factors
         for name, W, bound, factor in (("W_1", self.mlp.W_1, v_1, F_1), ("W_2", self.mlp.W_2, v_2, F_2)):
             demand(
-                is_positive_definite(_minus_gram(bound, W), factor),
+                is_positive_definite(minus_gram(bound, W), factor),
                 f"the norm of {name} is not shown to be below its bound by the factor",
             )
         demand((ONE - v_1 * v_2).sign() > 0, "the product of the bounds is not below 1")
@@ -77,19 +68,6 @@ def _sentence(mlp: Mlp, solution: Solution | None, reason: str) -> str:
     return f"{sentence}; z is the only preimage of y"
 
 
-def _gram_size(W: Matrix) -> int:
-    return min(len(W.rows), W.width)
-
-
-def _minus_gram(bound: Scalar, W: Matrix) -> Matrix:
-    """v I - G with G = W^T W or W W^T, whichever is smaller (the first if they are of one size)."""
-    tall = W if len(W.rows) < W.width else W.transposed()
-    G = tall.times(tall.transposed())
-    multiple = tuple(tuple(bound.num * x for x in row) for row in identity(G.width).rows)
-    minus_G = tuple(tuple(-x for x in row) for row in G.rows)
-    return Matrix(multiple, bound.den, G.width) + Matrix(minus_G, G.den, G.width)
-
-
 def _read_solution(y: Field, z: Field, mlp: Mlp) -> Solution | None:
     if y.is_null() and z.is_null():
         return None
@@ -109,6 +87,6 @@ def read(envelope: Envelope) -> NormProduct | Monotone:
     v_1, v_2 = map(read_scalar, bounds.items(2))
     F_1, F_2 = (
         read_matrix(factor, size, size)
-        for factor, size in zip(factors.items(2), map(_gram_size, (mlp.W_1, mlp.W_2)), strict=True)
+        for factor, size in zip(factors.items(2), map(gram_size, (mlp.W_1, mlp.W_2)), strict=True)
     )
     return NormProduct(mlp, (v_1, v_2), (F_1, F_2), _read_solution(y, z, mlp))

@@ -1,92 +1,21 @@
-"""Claim `prompted-injectivity`, relation `collapse`: an invertible stack of layers whose output forgets the input.
+"""Claim `prompted-injectivity`: what injective layers mean for the outputs at the input's tokens, a prompt in front."""
 
-With uniform attention a layer adds V mu to every token, mu the mean of all m_p + 1 tokens. Differences of tokens stay,
-and mu becomes (1 + V) mu. After all layers the mean is W mu, W the product of the 1 + V_l, so the input token x has
-become x + (W - 1) mu. If W = -m_p that is x - (m_p + 1) mu: minus the sum of the prompt's tokens.
+from collections.abc import Callable
 
-If |V_l| < 1, then Z -> Z + V mu 1^T is the identity plus a contraction, in the Frobenius norm and in the largest
-Euclidean norm of a token (the mean of tokens is no longer than that, and repeating it in all places no larger): so it
-is invertible.
-"""
-
-from dataclasses import dataclass
-
-from attention import Head, read_layer
-from limits import DEADLINE, demand
-from rational import Matrix, Vector, is_positive_definite, read_matrix
+from collapse import read_collapse
+from prompt_law import Statement
 from reading import Envelope, Field
-from vectors import stacked, unit
+from small_product import read_layer_by_layer, read_small_product
+
+READERS: dict[str, tuple[str, Callable[[Field, Field], Statement]]] = {
+    "collapse": ("exact", read_collapse),
+    "layer-by-layer": ("exact", read_layer_by_layer),
+    "small-product": ("exact", read_small_product),
+}
 
 
-@dataclass(frozen=True)
-class Collapse:
-    """The heads of the layers, and factors that show 1 - V^T V positive definite."""
-
-    heads: tuple[Head, ...]
-    d: int
-    prompt_length: int
-    factors: tuple[Matrix, ...]
-
-    def check(self) -> str:
-        """All norms are below 1, and W = -m_p."""
-        for i, (head, factor) in enumerate(zip(self.heads, self.factors, strict=True)):
-            DEADLINE.check()
-            demand(
-                is_positive_definite(_one_minus_gram(head, self.d), factor),
-                f"layer {i}: the norm of V is not shown to be below 1 by the factor",
-            )
-        for c in range(self.d):
-            start = unit(c, self.d)
-            image = start
-            for head in self.heads:
-                DEADLINE.check()
-                image += head.value(image)
-            expected = Vector(tuple(-self.prompt_length * n for n in start.num), start.den)
-            demand(
-                (image - expected).is_zero(), f"the product of the layers is not -{self.prompt_length} in column {c}"
-            )
-        return (
-            f"{len(self.heads)} invertible layers of uniform attention, d = {self.d}, give minus the sum of the tokens "
-            f"of the prompt ({self.prompt_length}) at the input token, whatever the input"
-        )
-
-
-def _one_minus_gram(head: Head, d: int) -> Matrix:
-    """1 - V^T V, with V^T V e_c = value_row(value(e_c))."""
-    return stacked([unit(c, d) - head.value_row(head.value(unit(c, d))) for c in range(d)])
-
-
-def _read_uniform(field: Field) -> tuple[Head, int]:
-    """A layer of uniform attention and nothing else."""
-    layer = read_layer(field)
-    if len(layer.heads) != 1:
-        field.fail("exactly one head", str(len(layer.heads)))
-    head, mlp = layer.heads[0], layer.mlp
-    _, _, causal, _ = field.record("heads", "mlp", "causal", "E")
-    if causal.boolean():
-        causal.fail("no causal mask", "one")
-    if any(n for row in head.W_q.rows for n in row) or not head.b_q.is_zero():
-        field.fail("W_q and b_q zero (uniform attention)")
-    zero = Vector((0,) * mlp.d, 1)
-    if len(mlp.W_1.rows) or not mlp.output(zero).is_zero():
-        field.fail("an MLP without units and bias")
-    return head, mlp.d
-
-
-def read(envelope: Envelope) -> Collapse:
+def read(envelope: Envelope) -> Statement:
     """The statement of a certificate and its witness, read but not checked."""
-    envelope.relation.choice("collapse")
-    envelope.evidence.choice("exact")
-    layers, length = envelope.instance.record("layers", "prompt_length")
-    (factors,) = envelope.witness.record("factors")
-    read_layers = [_read_uniform(field) for field in layers.items()]
-    if not read_layers:
-        layers.fail("at least one layer", "none")
-    d = read_layers[0][1]
-    if any(width != d for _, width in read_layers):
-        layers.fail("layers of one width")
-    m_p = length.integer()
-    if m_p < 1:
-        length.fail("a positive integer")
-    matrices = tuple(read_matrix(field, d, d) for field in factors.items(len(read_layers)))
-    return Collapse(tuple(head for head, _ in read_layers), d, m_p, matrices)
+    evidence, reader = READERS[envelope.relation.choice(*READERS)]
+    envelope.evidence.choice(evidence)
+    return reader(envelope.instance, envelope.witness)

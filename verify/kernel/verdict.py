@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import attention_lipschitz
 import attention_split
 import contextual_mapping
 import direction_lemma
+import joint_injectivity
 import limits
 import low_rank
 import mlp_injectivity
@@ -45,9 +47,11 @@ class Statement(Protocol):
 
 
 READERS: dict[str, Callable[[Envelope], Statement]] = {
+    "attention-lipschitz": attention_lipschitz.read,
     "attention-split": attention_split.read,
     "contextual-mapping": contextual_mapping.read,
     "direction-lemma": direction_lemma.read,
+    "joint-injectivity": joint_injectivity.read,
     "low-rank-memorization": low_rank.read,
     "mlp-injectivity": mlp_injectivity.read,
     "prompt-law": prompt_law.read,

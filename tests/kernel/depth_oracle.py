@@ -1,0 +1,323 @@
+"""A second reading of the claims about depth, in floats: layers, derivatives, constants from singular values.
+
+Tokens are columns here. Nothing is taken from the kernel or the package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from kernel_oracle import number
+from numpy.typing import NDArray
+
+Json = Any
+Floats = NDArray[np.float64]
+SLACK = 1e-9
+
+
+def array(value: Json, height: int | None = None, width: int | None = None) -> Floats:
+    """A scalar, vector or matrix as floats; the shape is needed where it is not in the list."""
+    den = number(value["den"])
+
+    def divided(num: Json) -> Any:
+        return [divided(n) for n in num] if isinstance(num, list) else number(num) / den
+
+    result = np.array(divided(value["num"]), float)
+    if height is not None:
+        result = result.reshape(height, -1 if width is None else width)
+    return result
+
+
+def norm(W: Floats) -> float:
+    return float(np.linalg.norm(W, 2)) if W.size else 0.0
+
+
+def size_of(Z: Floats, kind: str) -> float:
+    """The norm of a matrix of tokens."""
+    lengths = np.linalg.norm(Z, axis=0)
+    return float(lengths.max() if kind == "max" else np.sqrt((lengths**2).sum()))
+
+
+@dataclass
+class Head:
+    W_q: Floats
+    W_k: Floats
+    W_v: Floats
+    W_o: Floats
+    b_q: Floats
+
+    @property
+    def A(self) -> Floats:
+        return self.W_k.T @ self.W_q
+
+    @property
+    def b(self) -> Floats:
+        return self.W_k.T @ self.b_q
+
+    @property
+    def V(self) -> Floats:
+        return self.W_o @ self.W_v
+
+    def weights(self, Z: Floats, causal: bool) -> Floats:
+        """Row j: the weights of token j."""
+        scores = (self.A @ Z + self.b[:, None]).T @ Z
+        if causal:
+            scores = np.where(np.tri(Z.shape[1], dtype=bool), scores, -np.inf)
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return scores / scores.sum(axis=1, keepdims=True)
+
+    def derivative(self, Z: Floats, D: Floats, causal: bool) -> Floats:
+        """Of the output in direction D, by that of softmax, diag(s) - s s^T."""
+        S = self.weights(Z, causal)
+        scores = (self.A @ D).T @ Z + (self.A @ Z + self.b[:, None]).T @ D
+        change = S * scores - S * (S * scores).sum(axis=1, keepdims=True)
+        return self.V @ (D @ S.T + Z @ change.T)
+
+
+@dataclass
+class Layer:
+    heads: list[Head]
+    W_1: Floats
+    b_1: Floats
+    W_2: Floats
+    b_2: Floats
+    causal: bool
+    E: Floats | None
+
+    @classmethod
+    def read(cls, layer: Json) -> Layer:
+        b_1, b_2 = array(layer["mlp"]["b_1"]), array(layer["mlp"]["b_2"])
+        r, d = len(b_1), len(b_2)
+        heads = []
+        for head in layer["heads"]:
+            b_q = array(head["b_q"])
+            s = len(b_q)
+            heads.append(
+                Head(*(array(head[name], s, d) for name in ("W_q", "W_k", "W_v")), array(head["W_o"], d, s), b_q)
+            )
+        E = None if layer["E"] is None else array(layer["E"])
+        return cls(
+            heads, array(layer["mlp"]["W_1"], r, d), b_1, array(layer["mlp"]["W_2"], d, r), b_2, layer["causal"], E
+        )
+
+    @property
+    def d(self) -> int:
+        return len(self.b_2)
+
+    def attention(self, Z: Floats) -> Floats:
+        total = np.zeros_like(Z)
+        for head in self.heads:
+            total += head.V @ Z @ head.weights(Z, self.causal).T
+        return total
+
+    def derivative(self, Z: Floats, D: Floats) -> Floats:
+        return np.sum([head.derivative(Z, D, self.causal) for head in self.heads], axis=0)
+
+    def jacobian(self, Z: Floats) -> Floats:
+        """[row c, token j, row b, token k]."""
+        d, M = Z.shape
+        J = np.zeros((d, M, d, M))
+        for b in range(d):
+            for k in range(M):
+                D = np.zeros((d, M))
+                D[b, k] = 1
+                J[:, :, b, k] = self.derivative(Z, D)
+        return J
+
+    def mlp(self, Z: Floats) -> Floats:
+        return Z + self.W_2 @ np.maximum(self.W_1 @ Z + self.b_1[:, None], 0) + self.b_2[:, None]
+
+    def __call__(self, Z: Floats) -> Floats:
+        return self.mlp(Z + self.attention(Z))
+
+
+def operator_norm(J: Floats, norm_name: str, first: int) -> float:
+    """A norm that is reached: of the rows j >= first; for `max` by ascent from some starts, so maybe too small."""
+    d, M = J.shape[2:]
+    if norm_name == "frobenius":
+        return norm(J[:, first:].reshape(-1, d * M))
+    best = 0.0
+    for j in range(first, J.shape[1]):
+        blocks = J[:, j].transpose(2, 0, 1)  # k, c, b
+        for u in np.linalg.svd(blocks.transpose(1, 0, 2).reshape(d, -1))[0].T:
+            for _ in range(10):
+                pulled = np.einsum("kcb,c->kb", blocks, u)
+                lengths = np.linalg.norm(pulled, axis=1)
+                best = max(best, float(lengths.sum()))
+                moved = np.einsum("kcb,kb->c", blocks, pulled / np.maximum(lengths, 1e-300)[:, None])
+                if not moved.any():
+                    break
+                u = moved / np.linalg.norm(moved)
+    return best
+
+
+@dataclass
+class Stack:
+    layers: list[Layer]
+    norm: str
+    m_p: int
+    m: int
+    R_P: float
+    R_X: float
+
+    @classmethod
+    def read(cls, stack: Json) -> Stack:
+        radii = (float(array(stack[name])) for name in ("prompt_radius", "input_radius"))
+        layers = [Layer.read(layer) for layer in stack["layers"]]
+        return cls(layers, stack["norm"], number(stack["prompt_length"]), number(stack["input_length"]), *radii)
+
+    def embedded(self, Z: Floats) -> Floats:
+        E = self.layers[0].E
+        return Z if E is None else Z + E
+
+    def __call__(self, Z: Floats) -> Floats:
+        Z = self.embedded(Z)
+        for layer in self.layers:
+            Z = layer(Z)
+        return Z
+
+    def random(self, rng: np.random.Generator, edge: float = 0.5) -> Floats:
+        """A point of the region; tokens are on its edge with this probability."""
+        d, M = self.layers[0].d, self.m_p + self.m
+        Z = rng.standard_normal((d, M))
+        Z /= np.linalg.norm(Z, axis=0)
+        lengths = np.where(rng.random(M) < edge, 1, rng.random(M))
+        return Z * lengths * np.where(np.arange(M) < self.m_p, self.R_P, self.R_X)
+
+    def holds(self, Z: Floats) -> bool:
+        lengths = np.linalg.norm(Z, axis=0)
+        radii = np.where(np.arange(len(lengths)) < self.m_p, self.R_P, self.R_X)
+        return bool((lengths <= radii * (1 + SLACK)).all())
+
+    def constants(self, kind: str) -> list[tuple[float, float]]:
+        """a and b of each layer: the formulas of the format, with true norms and nothing rounded."""
+        R_P, R_X = self.R_P, self.R_X
+        if self.layers[0].E is not None:
+            lengths = np.linalg.norm(self.layers[0].E, axis=0)
+            R_P += max(lengths[: self.m_p], default=0.0)
+            R_X += max(lengths[self.m_p :])
+        result = []
+        for layer in self.layers:
+            R = max(R_P, R_X) if self.m_p else R_X
+            slopes = [self.slope(head, R_P, R_X, kind, layer.causal) for head in layer.heads]
+            a, gain = (
+                min(
+                    sum(norm(head.V) * s for head, s in zip(layer.heads, numbers, strict=True)),
+                    norm(np.hstack([head.W_o for head in layer.heads]))
+                    * np.sqrt(sum((norm(head.W_v) * s) ** 2 for head, s in zip(layer.heads, numbers, strict=True))),
+                )
+                for numbers in (slopes, [1.0] * len(slopes))
+            )
+            b = norm(layer.W_1) * norm(layer.W_2)
+            shift = float(np.linalg.norm(layer.W_2 @ np.maximum(layer.b_1, 0) + layer.b_2))
+            result.append((float(a), b))
+            R_P, R_X = (
+                (1 + b) * (R_P + gain * (R_P if layer.causal else R)) + shift,
+                (1 + b) * (R_X + gain * R) + shift,
+            )
+        return result
+
+    def slope(self, head: Head, R_P: float, R_X: float, kind: str, causal: bool) -> float:
+        m_p, m = self.m_p, self.m
+        M, R = m_p + m, max(R_P, R_X) if m_p else R_X
+        alpha, c = norm(head.A), float(np.linalg.norm(head.b))
+        q = alpha * (R if kind == "joint" else R_X) + c
+        if self.norm == "max":
+            return 1 + alpha * R**2 + R * q
+        D = np.sqrt(m_p * R_P**2 + m * R_X**2)
+        return min(
+            np.sqrt(M if kind == "joint" else m) * (1 + R * q) + alpha * R**2,
+            (2 if causal else 1) + 1.5 * alpha * D**2 + np.sqrt(M) * D * c,
+        )
+
+
+def sampled_slope(stack: Stack, kind: str, rng: np.random.Generator, points: int) -> float:
+    """The largest norm of the derivative of the attention of the only layer that is found."""
+    (layer,) = stack.layers
+    first = 0 if kind == "joint" else stack.m_p
+    best = 0.0
+    for _ in range(points):
+        J = layer.jacobian(stack.embedded(stack.random(rng)))
+        best = max(best, operator_norm(J[:, :, :, first:], stack.norm, first))
+    return best
+
+
+# --- what a certificate says --------------------------------------------------------------------------------------
+
+
+def products(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    plus, minus = 1.0, 1.0
+    for a, b in pairs:
+        plus *= (1 + a) * (1 + b)
+        minus *= (1 - a) * (1 - b)
+    return plus, minus
+
+
+def holds(value: Json, rng: np.random.Generator | None = None) -> bool:
+    """What the kernel may accept: the stated inequalities, with true norms, and what random points say."""
+    rng = rng or np.random.default_rng(0)
+    return READINGS[value["claim"], value["relation"]](value["instance"], rng)
+
+
+def bound_holds(instance: Json, rng: np.random.Generator) -> bool:
+    stack, kind, bound = Stack.read(instance["stack"]), instance["kind"], float(array(instance["bound"]))
+    ((a, _),) = stack.constants(kind)
+    return a <= bound * (1 + SLACK) and sampled_slope(stack, kind, rng, 20) <= bound * (1 + SLACK)
+
+
+def contracts(pairs: list[tuple[float, float]]) -> bool:
+    return all(a < 1 and b < 1 for a, b in pairs)
+
+
+def injective_holds(instance: Json, rng: np.random.Generator) -> bool:
+    stack = Stack.read(instance["stack"])
+    pairs = stack.constants("joint")
+    least = products(pairs)[1]
+    for _ in range(20):
+        Z, W = stack.random(rng), stack.random(rng)
+        W = Z + (W - Z) * rng.choice([1, 1e-3])
+        if size_of(stack(Z) - stack(W), stack.norm) < least * size_of(Z - W, stack.norm) * (1 - 1e-6) - 1e-12:
+            return False
+    return contracts(pairs)
+
+
+def kept_holds(instance: Json, rng: np.random.Generator, layer_by_layer: bool) -> bool:
+    stack, factor, floor = Stack.read(instance["stack"]), *(float(array(instance[n])) for n in ("factor", "floor"))
+    pairs = stack.constants("input" if layer_by_layer else "joint")
+    plus, minus = products(pairs)
+    if layer_by_layer:
+        if not contracts(pairs) or factor > minus * (1 + SLACK):
+            return False
+        if len(stack.layers) > 1 and not stack.layers[0].causal:
+            return False
+    elif plus + factor > 2 + SLACK:
+        return False
+    inputs: list[Floats] = []
+    d, m_p = stack.layers[0].d, stack.m_p
+    if instance["inputs"] is not None:
+        inputs = [array(X, d) for X in instance["inputs"]]
+        if not all(stack.holds(np.hstack([np.zeros((d, m_p)), X])) for X in inputs):
+            return False
+    elif floor != 0:
+        return False
+    for k in range(20):
+        Z, W = stack.random(rng), stack.random(rng)
+        W[:, :m_p] = Z[:, :m_p]
+        if k < 10 and inputs:
+            Z[:, m_p:], W[:, m_p:] = inputs
+            if factor * size_of(Z - W, stack.norm) < 2 * floor * (1 - SLACK):
+                return False
+        apart = size_of((stack(Z) - stack(W))[:, m_p:], stack.norm)
+        if apart < factor * size_of(Z - W, stack.norm) * (1 - 1e-6):
+            return False
+    return factor > 0 and floor >= 0
+
+
+READINGS: dict[tuple[str, str], Any] = {
+    ("attention-lipschitz", "bound"): bound_holds,
+    ("joint-injectivity", "injective"): injective_holds,
+    ("prompted-injectivity", "small-product"): lambda i, rng: kept_holds(i, rng, False),
+    ("prompted-injectivity", "layer-by-layer"): lambda i, rng: kept_holds(i, rng, True),
+}

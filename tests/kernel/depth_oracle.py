@@ -315,9 +315,52 @@ def kept_holds(instance: Json, rng: np.random.Generator, layer_by_layer: bool) -
     return factor > 0 and floor >= 0
 
 
+def same_output_holds(instance: Json, rng: np.random.Generator) -> bool:
+    stack = Stack.read(instance["stack"])
+    d, m_p = stack.layers[0].d, stack.m_p
+    P = array(instance["P"], d)
+    inputs = [array(X, d) for X in instance["inputs"]]
+    whole = [np.hstack([P, X]) for X in inputs]
+    outputs = [stack(Z)[:, m_p:] for Z in whole]
+    scale = 1 + max(np.abs(Z).max() for Z in whole)
+    uniform = not any(head.W_q.any() or head.b_q.any() for layer in stack.layers for head in layer.heads)
+    different = all(np.abs(X - Y).max() > 0 for k, X in enumerate(inputs) for Y in inputs[:k])
+    pairs = stack.constants("joint")
+    return (
+        len(inputs) > 1
+        and stack.norm == "max"
+        and uniform
+        and different
+        and all(stack.holds(Z) for Z in whole)
+        and all(np.abs(Y - outputs[0]).max() < 1e-9 * scale for Y in outputs)
+        and contracts(pairs)
+        and products(pairs)[0] <= float(array(instance["product"])) * (1 + SLACK)
+    )
+
+
+def subspace_holds(instance: Json, rng: np.random.Generator) -> bool:
+    layers, m_p, R = (
+        [Layer.read(l) for l in instance["layers"]],
+        number(instance["prompt_length"]),
+        float(array(instance["radius"])),
+    )
+    stack = Stack(layers, "max", m_p, 1, R, R)
+    B = array(instance["basis"], layers[0].d)
+    for _ in range(20):
+        Z = B @ rng.standard_normal((B.shape[1], m_p + 1))
+        out = stack(Z)[:, -1]
+        if np.abs(out + Z[:, :m_p].sum(axis=1)).max() > 1e-9 * (1 + np.abs(Z).max() * m_p):
+            return False
+    plain = all(l.E is None and not l.causal and not l.W_1.size and not l.b_2.any() for l in layers)
+    full = bool(np.linalg.matrix_rank(B) == B.shape[1] > 0)
+    return R > 0 and m_p > 0 and plain and full and contracts(stack.constants("joint"))
+
+
 READINGS: dict[tuple[str, str], Any] = {
     ("attention-lipschitz", "bound"): bound_holds,
     ("joint-injectivity", "injective"): injective_holds,
     ("prompted-injectivity", "small-product"): lambda i, rng: kept_holds(i, rng, False),
     ("prompted-injectivity", "layer-by-layer"): lambda i, rng: kept_holds(i, rng, True),
+    ("prompted-injectivity", "same-output"): same_output_holds,
+    ("prompted-injectivity", "subspace"): subspace_holds,
 }

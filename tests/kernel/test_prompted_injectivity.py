@@ -126,7 +126,7 @@ def test_not_a_certificate(name: str) -> None:
     ("value", "why"),
     [
         (certificate([], 1, []), "at least one layer"),
-        (changed(prompt_length=0), "a positive integer"),
+        (changed(prompt_length=0), "an integer from 1 on"),
         (certificate([layer([[0]]), layer([[0, 0], [0, 0]])], 1, [make.matrix([[0]])] * 2), "layers of one width"),
         (changed(factors=[]), "factors"),
     ],

@@ -11,10 +11,12 @@ is invertible.
 
 from dataclasses import dataclass
 
-from attention import Head, read_layer
+from attention import Head
 from limits import DEADLINE, demand
+from plain_layers import read_plain_layers
 from rational import Matrix, Vector, is_positive_definite, read_matrix
 from reading import Field
+from stack import read_count
 from vectors import stacked, unit
 
 
@@ -56,35 +58,14 @@ def _one_minus_gram(head: Head, d: int) -> Matrix:
     return stacked([unit(c, d) - head.value_row(head.value(unit(c, d))) for c in range(d)])
 
 
-def _read_uniform(field: Field) -> tuple[Head, int]:
-    """A layer of uniform attention and nothing else."""
-    layer = read_layer(field)
-    if len(layer.heads) != 1:
-        field.fail("exactly one head", str(len(layer.heads)))
-    head, mlp = layer.heads[0], layer.mlp
-    _, _, causal, _ = field.record("heads", "mlp", "causal", "E")
-    if causal.boolean():
-        causal.fail("no causal mask", "one")
-    if any(n for row in head.W_q.rows for n in row) or not head.b_q.is_zero():
-        field.fail("W_q and b_q zero (uniform attention)")
-    zero = Vector((0,) * mlp.d, 1)
-    if len(mlp.W_1.rows) or not mlp.output(zero).is_zero():
-        field.fail("an MLP without units and bias")
-    return head, mlp.d
-
-
 def read_collapse(instance: Field, witness: Field) -> Collapse:
     """The statement of a certificate and its witness, read but not checked."""
     layers, length = instance.record("layers", "prompt_length")
     (factors,) = witness.record("factors")
-    read_layers = [_read_uniform(field) for field in layers.items()]
-    if not read_layers:
-        layers.fail("at least one layer", "none")
-    d = read_layers[0][1]
-    if any(width != d for _, width in read_layers):
-        layers.fail("layers of one width")
-    m_p = length.integer()
-    if m_p < 1:
-        length.fail("a positive integer")
-    matrices = tuple(read_matrix(field, d, d) for field in factors.items(len(read_layers)))
-    return Collapse(tuple(head for head, _ in read_layers), d, m_p, matrices)
+    heads = [layer.heads[0] for layer in read_plain_layers(layers, one_head=True)]
+    for field, head in zip(layers.items(), heads, strict=True):
+        if any(n for row in head.W_q.rows for n in row) or not head.b_q.is_zero():
+            field.fail("W_q and b_q zero (uniform attention)")
+    d, m_p = heads[0].W_q.width, read_count(length, 1)
+    matrices = tuple(read_matrix(field, d, d) for field in factors.items(len(heads)))
+    return Collapse(tuple(heads), d, m_p, matrices)

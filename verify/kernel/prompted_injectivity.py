@@ -5,12 +5,16 @@ from collections.abc import Callable
 from collapse import read_collapse
 from prompt_law import Statement
 from reading import Envelope, Field
+from same_output import read_same_output
 from small_product import read_layer_by_layer, read_small_product
+from subspace import read_subspace
 
 READERS: dict[str, tuple[str, Callable[[Field, Field], Statement]]] = {
     "collapse": ("exact", read_collapse),
     "layer-by-layer": ("exact", read_layer_by_layer),
+    "same-output": ("exact", read_same_output),
     "small-product": ("exact", read_small_product),
+    "subspace": ("exact", read_subspace),
 }
 
 

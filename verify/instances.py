@@ -6,8 +6,12 @@ import random
 
 from flint import fmpq
 
+from constructions.depth.constants import LayerNorms, Norm, Region, Stack
 from constructions.numbers.rational import RationalMatrix
-from constructions.transformer import Attention, FeedForward, Head, Layer
+from constructions.numbers.spectral_norm import below, spectral_norm
+from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
+
+HALF = fmpq(1, 2)
 
 
 def random_matrix(
@@ -54,3 +58,38 @@ def random_layer(
     size = s if s is not None else d // heads
     attention = Attention(tuple(random_head(rng, d, size) for _ in range(heads)))
     return Layer(attention, random_mlp(rng, d, r, contractive=contractive) if r else FeedForward.none(d))
+
+
+def contractive_stack(
+    rng: random.Random,
+    d: int,
+    region: Region,
+    norm: Norm = "max",
+    *,
+    depth: int = 2,
+    heads: int = 1,
+    hidden: int = 2,
+    attention: fmpq = HALF,
+    mlp: fmpq = HALF,
+    causal: bool = False,
+) -> Stack:
+    """A random stack whose layers have constants of nearly ``attention`` and ``mlp`` at the radii they meet: weights
+    are drawn, then the value maps and the MLPs' outputs are scaled."""
+    layers: list[Layer] = []
+    here = region
+    for _ in range(depth):
+        drawn = Attention(tuple(random_head(rng, d, d) for _ in range(heads)), causal=causal)
+        norms = LayerNorms.of(Layer(drawn, FeedForward.none(d)))
+        factor = below(attention / norms.attention(here, norm, "joint"), 20)
+        scaled = tuple(Head(h.W_q, h.W_k, h.W_v.scaled(factor), h.W_o, h.b_q) for h in drawn.heads)
+        W_1, W_2 = random_full_rank(rng, hidden, d), random_full_rank(rng, d, hidden)
+        size = spectral_norm(W_1).bound * spectral_norm(W_2).bound if hidden else fmpq(1)
+        units = FeedForward(
+            W_1,
+            random_matrix(rng, hidden, 1, size=2, denominator=4),
+            W_2.scaled(below(mlp / size, 20)),
+            random_matrix(rng, d, 1, size=2, denominator=4),
+        )
+        layers.append(Layer(Attention(scaled, causal=causal), units if hidden else FeedForward.none(d)))
+        here = LayerNorms.of(layers[-1]).after(here)
+    return Stack.of(Transformer(tuple(layers)), region, norm)

@@ -1,9 +1,11 @@
 """The claims: one file for each, found here by slug."""
 
 from verify.claims import (
+    attention_lipschitz,
     attention_split,
     contextual_mapping,
     direction_lemma,
+    joint_injectivity,
     low_rank_memorization,
     mlp_injectivity,
     prompt_law,
@@ -34,6 +36,8 @@ REGISTRY: dict[str, Claim] = {
         contextual_mapping.CLAIM,
         universality_hardmax.CLAIM,
         universality_softmax.CLAIM,
+        attention_lipschitz.CLAIM,
+        joint_injectivity.CLAIM,
         prompted_injectivity.CLAIM,
     )
 }

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from flint import fmpq
 
+from constructions.depth.constants import Region
 from constructions.numbers.rational import RationalMatrix
 from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
 
@@ -98,6 +99,38 @@ def full_rank_collapse(size: fmpq = fmpq(1, 10**6)) -> SubspaceCollapse:  # noqa
 def stacked(top: RationalMatrix, bottom: RationalMatrix) -> RationalMatrix:
     """The rows of both, one below the other."""
     return RationalMatrix.of(top.rows() + bottom.rows(), columns=top.shape[1])
+
+
+def forgotten_inputs(
+    model: Transformer, region: Region
+) -> tuple[RationalMatrix, tuple[RationalMatrix, RationalMatrix]] | None:
+    """A prompt and two inputs of the region with one output, for uniform attention without MLP and one input token.
+
+    The layers map the input token x to ``x + (W − 1) mean`` with W the product of the ``1 + V_l``; so x and x + u have
+    one output, with every prompt, exactly if ``(m_p + W) u = 0``. None when there is no such u, or the model is of
+    another kind.
+
+    >>> from constructions.depth.constants import Region
+    >>> P, (X, other) = forgotten_inputs(collapse(), Region(fmpq(1), fmpq(1), 1, 1))
+    >>> X == other, outputs(collapse(), P, X) == outputs(collapse(), P, other)
+    (False, True)
+    """
+    d, m_p = model.width, region.prompt_length
+    if region.input_length != 1 or m_p == 0 or model.causal or model.E is not None or region.input_radius == 0:
+        return None
+    W = RationalMatrix.identity(d)
+    for layer in model.layers:
+        silent = all(not any(h.W_q.mat.entries()) and not any(h.b_q.mat.entries()) for h in layer.attention.heads)
+        if layer.mlp.hidden or any(layer.mlp.b_2.mat.entries()) or not silent:
+            return None
+        V = sum((head.V.mat for head in layer.attention.heads), RationalMatrix.zeros(d, d).mat)
+        W = RationalMatrix(W.mat + V * W.mat)
+    kernel = RationalMatrix(W.mat + RationalMatrix.identity(d).scaled(m_p).mat).nullspace()
+    if not kernel:
+        return None
+    size = sum((abs(x) for x in kernel[0]), fmpq(0))
+    u = RationalMatrix.of([[x * region.input_radius / size] for x in kernel[0]])
+    return RationalMatrix.zeros(d, m_p), (RationalMatrix.zeros(d, 1), u)
 
 
 def outputs(model: Transformer, P: RationalMatrix, X: RationalMatrix) -> RationalMatrix:

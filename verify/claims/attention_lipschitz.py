@@ -179,7 +179,7 @@ CLAIM = Claim(
     title="Lipschitz constants of attention",
     statement=(
         "On tokens in balls, softmax attention has the stated Lipschitz constant in the norm of the largest token and "
-        "in the Frobenius norm: with one head or several, a query bias, a causal mask, a prompt that varies or is fixed."
+        "in the Frobenius norm: one head or several, a query bias, a causal mask, a prompt that varies or is fixed."
     ),
     source="THEORY section 7 (constants: ours; cf. Theorem 5 of the paper)",
     scope="a constant of this layer on this region, or that none is smaller than stated",

@@ -10,10 +10,12 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+from flint import fmpq
 from rich.console import Console
 from rich.table import Table
 
 from constructions.files import InputError
+from constructions.numbers.rational import rational
 
 
 class Exit(IntEnum):
@@ -51,6 +53,26 @@ def positive_int(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
     return value
+
+
+def natural(text: str) -> int:
+    return int(text) if text == "0" else positive_int(text)
+
+
+def rational_option(args: argparse.Namespace, name: str) -> fmpq:
+    """The rational value of the option ``--name``. Raises InputError."""
+    text = getattr(args, name.replace("-", "_"))
+    if len(text) > 1000 or (("e" in text or "E" in text) and not _moderate(text)):
+        raise InputError(f"--{name}: expected a rational number of moderate size, found {text[:60]!r}")
+    try:
+        return rational(text)
+    except (ValueError, TypeError, ZeroDivisionError):
+        raise InputError(f"--{name}: expected a rational number such as 3/2 or 0.01, found {text[:60]!r}") from None
+
+
+def _moderate(text: str) -> bool:
+    exponent = text.replace("E", "e").split("e", 1)[1]
+    return exponent.lstrip("+-").isdigit() and int(exponent.lstrip("+-") or "0") <= 1000
 
 
 def positive_seconds(text: str) -> float:

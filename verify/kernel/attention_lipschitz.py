@@ -1,65 +1,17 @@
 """Claim `attention-lipschitz`: Lipschitz constants of the attention of one layer, from above and from below."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from layer_constants import LayerProof, constants, read_layer_proof
-from limits import demand
+from attention_bound import read_bound
+from attention_box import read_box
+from attention_slope import read_slope
 from prompt_law import Statement
-from rational import Scalar, read_scalar
 from reading import Envelope, Field
-from rounding import at_most
-from stack import KINDS, Stack, read_stack
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A stack of one layer, what varies, and a number."""
-
-    stack: Stack
-    kind: str
-    bound: Scalar
-
-    def describe(self) -> str:
-        """The instance, in words."""
-        return f"{self.stack.describe()}, kind: {self.kind}"
-
-
-@dataclass(frozen=True)
-class Bound:
-    """Norm proofs."""
-
-    asked: Asked
-    proof: LayerProof
-
-    def check(self) -> str:
-        """The constant that follows from the norms is at most the bound."""
-        asked = self.asked
-        ((a, _),) = constants(asked.stack, [self.proof], asked.kind)
-        demand(at_most(a, asked.bound), "the bound is not shown: it is too small")
-        return (
-            "on the region the attention of this layer has a Lipschitz constant of at most the stated bound "
-            f"({asked.describe()})"
-        )
-
-
-def read_asked(field: Field) -> Asked:
-    """An instance."""
-    stack_field, kind, bound = field.record("stack", "kind", "bound")
-    stack = read_stack(stack_field)
-    if len(stack.layers) != 1:
-        stack_field.fail("a stack of one layer", f"{len(stack.layers)}")
-    return Asked(stack, kind.choice(*KINDS), read_scalar(bound))
-
-
-def _read_bound(instance: Field, witness: Field) -> Bound:
-    asked = read_asked(instance)
-    (proof,) = witness.record("layer")
-    return Bound(asked, read_layer_proof(proof, asked.stack.layers[0], with_mlp=False))
-
 
 READERS: dict[str, tuple[str, Callable[[Field, Field], Statement]]] = {
-    "bound": ("exact", _read_bound),
+    "bound": ("exact", read_bound),
+    "box": ("enclosed", read_box),
+    "slope": ("enclosed", read_slope),
 }
 
 

@@ -148,11 +148,6 @@ def constants(stack: Stack, proofs: Sequence[LayerProof], kind: str) -> Iterator
         region = norms.after(region, stack.causal)
 
 
-def largest_product(pairs: Sequence[tuple[Scalar, Scalar]]) -> Scalar:
-    """The product of all (1 + a) (1 + b), rounded upwards."""
-    return reduce(lambda product, pair: rounded_up(product * (ONE + pair[0]) * (ONE + pair[1])), pairs, ONE)
-
-
 def read_layer_proof(field: Field, layer: Layer, with_mlp: bool = True) -> LayerProof:
     """The norm proofs of a layer; without those of W_1 and W_2, both are null."""
     heads_field, output_field, W_1, W_2 = field.record("heads", "output", "W_1", "W_2")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from collapse import read_collapse
+from fold import read_fold
 from prompt_law import Statement
 from reading import Envelope, Field
 from same_output import read_same_output
@@ -11,6 +12,7 @@ from subspace import read_subspace
 
 READERS: dict[str, tuple[str, Callable[[Field, Field], Statement]]] = {
     "collapse": ("exact", read_collapse),
+    "fold": ("enclosed", read_fold),
     "layer-by-layer": ("exact", read_layer_by_layer),
     "same-output": ("exact", read_same_output),
     "small-product": ("exact", read_small_product),

@@ -5,6 +5,7 @@ from math import gcd, isqrt
 from fractions_of_sums import ZERO
 from rational import GCD_BITS, Scalar, Vector
 
+KEPT = 1024  # bits of numerator or denominator up to which a number stays as it is
 BITS = 128  # significant bits that are kept: the relative error is below 2^-126
 
 
@@ -41,7 +42,7 @@ def _reduced(value: Scalar) -> Scalar:
 def rounded_up(value: Scalar) -> Scalar:
     """The number itself if it is short, else one above it of about BITS significant bits."""
     value = _reduced(value)
-    if _bits(value) <= BITS:
+    if _bits(value) <= KEPT:
         return value
     shift = BITS - value.num.bit_length() + value.den.bit_length()
     if shift < 0:

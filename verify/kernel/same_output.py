@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from attention import Layer, joined
-from joint_injectivity import demand_contractions
-from layer_constants import LayerProof, largest_product, read_layer_proofs
+from injective import demand_contractions, largest_product
+from layer_constants import LayerProof, read_layer_proofs
 from limits import DEADLINE, demand
 from rational import Matrix, Scalar, Vector, read_scalar
 from reading import Field

@@ -12,8 +12,8 @@ Two outputs that are 2 r apart are not both within less than r of one target.
 
 from dataclasses import dataclass
 
-from joint_injectivity import demand_contractions, least_product
-from layer_constants import LayerProof, constants, largest_product, read_layer_proofs
+from injective import demand_contractions, largest_product, least_product
+from layer_constants import LayerProof, constants, read_layer_proofs
 from limits import demand
 from rational import Matrix, Scalar, read_scalar
 from reading import Field

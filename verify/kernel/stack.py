@@ -118,10 +118,14 @@ def _longest(tokens: Matrix) -> Scalar:
     return reduce(larger, (length_above(tokens.row(j)) for j in range(len(tokens.rows))), ZERO)
 
 
-def squared_norm(rows: Sequence[Vector], norm: str) -> Scalar:
-    """The square of the norm of a matrix of tokens: of the largest token, or of all of them together."""
-    sizes = [row.dot(row) for row in rows]
+def total_size(sizes: Sequence[Scalar], norm: str) -> Scalar:
+    """The square of the norm of a matrix of tokens, given the squares of their lengths."""
     return reduce(larger, sizes, ZERO) if norm == "max" else sum_of(sizes)
+
+
+def squared_norm(rows: Sequence[Vector], norm: str) -> Scalar:
+    """The square of the norm of a matrix of these tokens."""
+    return total_size([row.dot(row) for row in rows], norm)
 
 
 def read_columns(field: Field, d: int, count: int | None = None) -> Matrix:
@@ -137,6 +141,14 @@ def read_radius(field: Field) -> Scalar:
     return radius
 
 
+def read_positive(field: Field) -> Scalar:
+    """A scalar > 0."""
+    number = read_scalar(field)
+    if number.sign() <= 0:
+        field.fail("a positive scalar", "another")
+    return number
+
+
 def read_count(field: Field, least: int) -> int:
     """An integer that is at least so large."""
     count = field.integer()
@@ -145,8 +157,8 @@ def read_count(field: Field, least: int) -> int:
     return count
 
 
-def read_layers(field: Field, tokens: int | None) -> tuple[tuple[Layer, ...], bool, Matrix | None]:
-    """At least one layer, all of one width, all causal or none; the E of the first, for so many tokens (None: no E)."""
+def read_layers(field: Field, tokens: int) -> tuple[tuple[Layer, ...], bool, Matrix | None]:
+    """At least one layer, all of one width, all causal or none; the E of the first, for so many tokens."""
     layers: list[Layer] = []
     masks: list[bool] = []
     embedding = None

@@ -8,13 +8,13 @@ in place of V.
 from dataclasses import dataclass
 
 from attention import Head
-from joint_injectivity import demand_contractions
+from injective import demand_contractions
 from layer_constants import LayerProof, read_layer_proofs
 from limits import DEADLINE, demand
 from plain_layers import read_plain_layers
-from rational import Matrix, identity, read_matrix, read_scalar
+from rational import Matrix, identity, read_matrix
 from reading import Field
-from stack import Region, Stack, read_count
+from stack import Region, Stack, read_count, read_positive
 from vectors import rank
 
 
@@ -66,9 +66,7 @@ def read_subspace(instance: Field, witness: Field) -> Subspace:
     basis = read_matrix(basis_field, layers[0].mlp.d)
     if basis.width == 0:
         basis_field.fail("at least one column", "none")
-    radius, m_p = read_scalar(radius_field), read_count(length, 1)
-    if radius.sign() <= 0:
-        radius_field.fail("a positive scalar", "another")
+    radius, m_p = read_positive(radius_field), read_count(length, 1)
     k = basis.width
     return Subspace(
         Stack(layers, False, None, "max", Region(m_p, 1, radius, radius)),

@@ -139,3 +139,61 @@ def kept(relation: str, stack_: Json, factor: Json, inputs: Json = None, floor: 
         "floor": make.scalar(floor),
     }
     return make.certificate("prompted-injectivity", relation, instance, proofs(stack_, output))
+
+
+def slope(stack_: Json, Z: list[list[Fraction]], direction: Floats, kind: str = "joint", bound_: Json = None) -> Json:
+    """Relation `slope`; without a number, a little below what is reached."""
+    net = oracle.Stack.read(stack_)
+    d, m_p, first = net.layers[0].d, net.m_p, 0 if kind == "joint" else net.m_p
+    exact = [[dyadic(x, 20) for x in row] for row in direction.tolist()]
+    if bound_ is None:
+        D = np.array(exact, float)
+        delta = net.layers[0].derivative(net.embedded(np.array(Z, float)), D)
+        bound_ = dyadic(oracle.size_of(delta[:, first:], net.norm) / oracle.size_of(D, net.norm) * (1 - 1e-6))
+    instance = {"stack": stack_, "kind": kind, "bound": make.scalar(bound_)}
+    P, X = [row[:m_p] for row in Z], [row[m_p:] for row in Z]
+    witness = {
+        "P": make.matrix(P) if m_p else columns(d),
+        "X": make.matrix(X),
+        "direction": make.matrix(exact),
+    }
+    return make.certificate("attention-lipschitz", "slope", instance, witness, evidence="enclosed")
+
+
+def halved(coordinates: int, depth: int, start: int = 0) -> Json:
+    """All coordinates in turn."""
+    if depth == 0:
+        return "leaf"
+    node = halved(coordinates, depth - 1, start + 1)
+    return {"split": start % coordinates, "below": node, "above": node}
+
+
+def box(
+    layer: Json,
+    Z: list[list[Fraction]],
+    m_p: int,
+    h: Json,
+    bound_: Json,
+    norm: str = "max",
+    kind: str = "joint",
+    tree: Json = "leaf",
+    precision: int = 64,
+) -> Json:
+    P, X = [row[:m_p] for row in Z], [row[m_p:] for row in Z]
+    instance = {
+        "layer": layer,
+        "norm": norm,
+        "kind": kind,
+        "P": make.matrix(P) if m_p else columns(len(Z)),
+        "X": make.matrix(X),
+        "half_width": make.scalar(h),
+        "bound": make.scalar(bound_),
+    }
+    witness = {"tree": tree, "precision": precision}
+    return make.certificate("attention-lipschitz", "box", instance, witness, evidence="enclosed")
+
+
+def inverse(stack_: Json, Y: Json, Z: Json, error: Json, precision: int = 128, output: bool = False) -> Json:
+    instance = {"stack": stack_, "Y": make.matrix(Y), "Z": make.matrix(Z), "error": make.scalar(error)}
+    witness = {**proofs(stack_, output), "precision": precision}
+    return make.certificate("joint-injectivity", "inverse", instance, witness, evidence="enclosed")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import mpmath
 import numpy as np
 from kernel_oracle import number
 from numpy.typing import NDArray
@@ -258,10 +259,10 @@ def products(pairs: list[tuple[float, float]]) -> tuple[float, float]:
 def holds(value: Json, rng: np.random.Generator | None = None) -> bool:
     """What the kernel may accept: the stated inequalities, with true norms, and what random points say."""
     rng = rng or np.random.default_rng(0)
-    return READINGS[value["claim"], value["relation"]](value["instance"], rng)
+    return READINGS[value["claim"], value["relation"]](value["instance"], value["witness"], rng)
 
 
-def bound_holds(instance: Json, rng: np.random.Generator) -> bool:
+def bound_holds(instance: Json, witness: Json, rng: np.random.Generator) -> bool:
     stack, kind, bound = Stack.read(instance["stack"]), instance["kind"], float(array(instance["bound"]))
     ((a, _),) = stack.constants(kind)
     return a <= bound * (1 + SLACK) and sampled_slope(stack, kind, rng, 20) <= bound * (1 + SLACK)
@@ -271,7 +272,7 @@ def contracts(pairs: list[tuple[float, float]]) -> bool:
     return all(a < 1 and b < 1 for a, b in pairs)
 
 
-def injective_holds(instance: Json, rng: np.random.Generator) -> bool:
+def injective_holds(instance: Json, witness: Json, rng: np.random.Generator) -> bool:
     stack = Stack.read(instance["stack"])
     pairs = stack.constants("joint")
     least = products(pairs)[1]
@@ -283,7 +284,7 @@ def injective_holds(instance: Json, rng: np.random.Generator) -> bool:
     return contracts(pairs)
 
 
-def kept_holds(instance: Json, rng: np.random.Generator, layer_by_layer: bool) -> bool:
+def kept_holds(instance: Json, witness: Json, rng: np.random.Generator, layer_by_layer: bool) -> bool:
     stack, factor, floor = Stack.read(instance["stack"]), *(float(array(instance[n])) for n in ("factor", "floor"))
     pairs = stack.constants("input" if layer_by_layer else "joint")
     plus, minus = products(pairs)
@@ -315,7 +316,7 @@ def kept_holds(instance: Json, rng: np.random.Generator, layer_by_layer: bool) -
     return factor > 0 and floor >= 0
 
 
-def same_output_holds(instance: Json, rng: np.random.Generator) -> bool:
+def same_output_holds(instance: Json, witness: Json, rng: np.random.Generator) -> bool:
     stack = Stack.read(instance["stack"])
     d, m_p = stack.layers[0].d, stack.m_p
     P = array(instance["P"], d)
@@ -338,7 +339,7 @@ def same_output_holds(instance: Json, rng: np.random.Generator) -> bool:
     )
 
 
-def subspace_holds(instance: Json, rng: np.random.Generator) -> bool:
+def subspace_holds(instance: Json, witness: Json, rng: np.random.Generator) -> bool:
     layers, m_p, R = (
         [Layer.read(l) for l in instance["layers"]],
         number(instance["prompt_length"]),
@@ -356,11 +357,105 @@ def subspace_holds(instance: Json, rng: np.random.Generator) -> bool:
     return R > 0 and m_p > 0 and plain and full and contracts(stack.constants("joint"))
 
 
+def slope_holds(instance: Json, witness: Json, rng: np.random.Generator) -> bool:
+    stack, kind, bound = Stack.read(instance["stack"]), instance["kind"], float(array(instance["bound"]))
+    (layer,), m_p = stack.layers, stack.m_p
+    d, M = layer.d, m_p + stack.m
+    Z = np.hstack([array(witness["P"], d), array(witness["X"], d)])
+    D = array(witness["direction"], d)
+    first = 0 if kind == "joint" else m_p
+    if Z.shape != (d, M) or D.shape != (d, M) or not stack.holds(Z) or D[:, :first].any() or not D.any():
+        return False
+    reached = size_of(layer.derivative(stack.embedded(Z), D)[:, first:], stack.norm)
+    return reached >= bound * size_of(D, stack.norm) * (1 - SLACK) and min(stack.R_P if m_p else 1, stack.R_X) > 0
+
+
+def box_holds(instance: Json, witness: Json, rng: np.random.Generator) -> bool:
+    layer, bound, h = (
+        Layer.read(instance["layer"]),
+        float(array(instance["bound"])),
+        float(array(instance["half_width"])),
+    )
+    P, X = (array(instance[name], layer.d) for name in ("P", "X"))
+    first = 0 if instance["kind"] == "joint" else P.shape[1]
+    Z = np.hstack([P, X])
+    for k in range(30):
+        off = rng.choice([-1, 1], Z.shape) if k % 2 else rng.uniform(-1, 1, Z.shape)
+        J = layer.jacobian(Z + h * off)
+        if operator_norm(J[:, :, :, first:], instance["norm"], first) > bound * (1 + SLACK):
+            return False
+    return h > 0 and layer.E is None
+
+
+def inverse_holds(instance: Json, witness: Json, rng: np.random.Generator) -> bool:
+    stack, error = Stack.read(instance["stack"]), float(array(instance["error"]))
+    Y, Z = (array(instance[name], stack.layers[0].d) for name in ("Y", "Z"))
+    pairs = stack.constants("joint")
+    off = size_of(stack(Z) - Y, stack.norm)
+    return contracts(pairs) and stack.holds(Z) and off <= error * products(pairs)[1] * (1 + SLACK) + 1e-13
+
+
+def exact(value: Json) -> Any:
+    return mpmath.mpf(number(value["num"])) / number(value["den"])
+
+
+def fold_layer(layer: Json, p: Any, x: Any) -> tuple[Any, Any]:
+    """One layer of width 1 in many digits."""
+    with mpmath.workdps(60):
+        out = []
+        for token in (p, x):
+            total = token
+            for head in layer["heads"]:
+                size = len(head["b_q"]["num"])
+                W_q, W_k, W_v, W_o, b_q = (
+                    [mpmath.mpf(number(n)) / number(head[name]["den"]) for n in flat(head[name]["num"])]
+                    for name in ("W_q", "W_k", "W_v", "W_o", "b_q")
+                )
+                q = sum(W_k[i] * (W_q[i] * token + b_q[i]) for i in range(size))
+                V = sum(W_o[i] * W_v[i] for i in range(size))
+                s = 1 / (1 + mpmath.exp(q * (x - p)))
+                total += V * (s * p + (1 - s) * x)
+            out.append(total)
+        return out[0], out[1]
+
+
+def flat(num: Json) -> list[Json]:
+    return [n for row in num for n in (row if isinstance(row, list) else [row])]
+
+
+def fold_holds(instance: Json, witness: Json, rng: np.random.Generator) -> bool:
+    with mpmath.workdps(60):
+        p, xs = exact(instance["p"]), [exact(x) for x in instance["x"]]
+        outputs, product = [], mpmath.mpf(1)
+        tokens = [(p, x) for x in xs]
+        for layer, box in zip(instance["layers"], witness["boxes"], strict=True):
+            center, h = [exact(c) for c in box["center"]], exact(box["half_width"])
+            constant = exact(box["constant"])
+            product *= 1 + constant
+            if constant >= 1 or any(abs(t - c) > h for pair in tokens for t, c in zip(pair, center, strict=True)):
+                return False
+            read = Layer.read(layer)
+            for _ in range(10):
+                Z = np.array([[float(c + h * mpmath.mpf(rng.uniform(-1, 1))) for c in center]])
+                if operator_norm(read.jacobian(Z), "max", 0) > float(constant) * (1 + SLACK):
+                    return False
+            tokens = [fold_layer(layer, *pair) for pair in tokens]
+        outputs = [x for _, x in tokens]
+        turns = (outputs[1] > max(outputs[0], outputs[2])) or (outputs[1] < min(outputs[0], outputs[2]))
+        return bool(
+            turns and xs[0] < xs[1] < xs[2] and product <= exact(instance["product"]) * (1 + mpmath.mpf(2) ** -90)
+        )
+
+
 READINGS: dict[tuple[str, str], Any] = {
     ("attention-lipschitz", "bound"): bound_holds,
+    ("attention-lipschitz", "slope"): slope_holds,
+    ("attention-lipschitz", "box"): box_holds,
     ("joint-injectivity", "injective"): injective_holds,
-    ("prompted-injectivity", "small-product"): lambda i, rng: kept_holds(i, rng, False),
-    ("prompted-injectivity", "layer-by-layer"): lambda i, rng: kept_holds(i, rng, True),
+    ("joint-injectivity", "inverse"): inverse_holds,
+    ("prompted-injectivity", "fold"): fold_holds,
+    ("prompted-injectivity", "small-product"): lambda i, w, rng: kept_holds(i, w, rng, False),
+    ("prompted-injectivity", "layer-by-layer"): lambda i, w, rng: kept_holds(i, w, rng, True),
     ("prompted-injectivity", "same-output"): same_output_holds,
     ("prompted-injectivity", "subspace"): subspace_holds,
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from forward import after_layers, enclosed_tokens
 from injective import demand_contractions, least_product
-from interval_matrices import minus, read_precision, squared, upper
+from interval_matrices import largest_square, minus, read_precision
 from layer_constants import LayerProof, read_layer_proofs
 from limits import demand
 from rational import Matrix, Scalar, read_scalar
@@ -35,7 +35,7 @@ class Inverse:
         stack.region.demand_holds(self.Z, "Z")
         image = after_layers(stack.layers, stack.causal, enclosed_tokens(stack.embedded(self.Z), bits), bits)
         rows = zip(image, enclosed_tokens(self.Y, bits), strict=True)
-        distance = total_size([upper(squared(minus(z, y), bits)) for z, y in rows], stack.norm)
+        distance = total_size([largest_square(minus(z, y)) for z, y in rows], stack.norm)
         demand(at_most(distance, square(self.error * least)), "T(Z) is not shown to be so close to Y")
         return (
             "whatever tokens of the region are mapped to Y are within the stated distance of Z, by a map that is "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from attention import Head, joined
 from attention_bound import Asked, read_asked
-from interval_matrices import Row, Rows, applied, combined, dot, enclosed_row, lower, plus, squared
+from interval_matrices import Row, Rows, applied, combined, dot, enclosed_row, least_square, plus
 from intervals import enclosed_exps, exactly, total
 from limits import DEADLINE, demand
 from rational import Matrix, Scalar
@@ -57,7 +57,7 @@ class Slope:
             derivative = [exactly(0, BITS)] * stack.d
             for head in stack.layers[0].heads:
                 derivative = plus(derivative, _derivative(head, Z, self.direction, j, seen))
-            sizes.append(lower(squared(derivative, BITS)))
+            sizes.append(least_square(derivative))
         return total_size(sizes, stack.norm)
 
 

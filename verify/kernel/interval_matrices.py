@@ -24,14 +24,14 @@ def read_precision(field: Field) -> int:
     return bits
 
 
-def upper(value: Interval) -> Scalar:
-    """The upper end."""
-    return Scalar(value.hi, 1 << value.bits)
+def largest_square(u: Row) -> Scalar:
+    """The largest of all u.u, exactly; at least one entry."""
+    return Scalar(sum(x.magnitude() ** 2 for x in u), 1 << 2 * u[0].bits)
 
 
-def lower(value: Interval) -> Scalar:
-    """The lower end."""
-    return Scalar(value.lo, 1 << value.bits)
+def least_square(u: Row) -> Scalar:
+    """A number that no u.u is below, exactly; at least one entry."""
+    return Scalar(sum(max(x.lo, -x.hi, 0) ** 2 for x in u), 1 << 2 * u[0].bits)
 
 
 def meet(a: Interval, b: Interval) -> Interval:

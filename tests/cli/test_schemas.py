@@ -28,6 +28,7 @@ IDS = {
     "compare": "promptcert-compare/1",
     "universality": "promptcert-universality/1",
     "constants": "promptcert-constants/1",
+    "depth": "promptcert-depth/1",
     "check": "promptcert-check/1",
     "show": "promptcert-show/1",
     "doctor": "promptcert-doctor/1",

@@ -309,6 +309,36 @@ def _tell_grid(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _tell_depth(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]:
+    """The claims of depth: region and numbers, then what is special to the relation."""
+    if "factors" in witness:
+        return _tell_collapse(instance, witness)
+    lines = []
+    stack = instance.get("stack")
+    layers = stack["layers"] if stack is not None else instance.get("layers", [instance.get("layer")])
+    lines.append(f"{len(layers)} layer(s) of width {len(layers[0]['mlp']['b_2']['num'])}")
+    if stack is not None:
+        lines.append(
+            f"{_integer(stack['prompt_length'])} prompt token(s) within {_value(stack['prompt_radius'])}, "
+            f"{_integer(stack['input_length'])} input token(s) within {_value(stack['input_radius'])}, "
+            f"norm {stack['norm']}"
+        )
+    named = ("norm", "kind", "bound", "half_width", "radius", "p", "product", "factor", "floor", "error")
+    for name in named:
+        if name in instance:
+            part = instance[name]
+            lines.append(f"{name.replace('_', ' ')}: {part if isinstance(part, str) else _value(part)}")
+    for name in ("P", "X", "Y", "Z", "basis"):
+        if name in instance:
+            lines.append(f"{name} = {_value(instance[name])}")
+    for name in ("inputs", "x"):
+        if instance.get(name):
+            lines.append(f"{name}: " + ", ".join(_value(part) for part in instance[name][:MAX_SHOWN]))
+    if "direction" in witness:
+        lines += [f"{name} = {_value(witness[name])}" for name in ("P", "X", "direction")]
+    return lines
+
+
 def _tell_collapse(instance: dict[str, Any], witness: dict[str, Any]) -> list[str]:
     lines = [f"{_integer(instance['prompt_length'])} prompt token(s), one input token, uniform attention"]
     for i, layer in enumerate(instance["layers"]):
@@ -331,5 +361,7 @@ TELLERS: dict[str, Callable[[dict[str, Any], dict[str, Any]], list[str]]] = {
     "contextual-mapping": _tell_grid,
     "universality-hardmax": _tell_grid,
     "universality-softmax": _tell_grid,
-    "prompted-injectivity": _tell_collapse,
+    "attention-lipschitz": _tell_depth,
+    "joint-injectivity": _tell_depth,
+    "prompted-injectivity": _tell_depth,
 }

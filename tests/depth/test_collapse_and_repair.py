@@ -130,7 +130,7 @@ def test_forgotten_inputs_are_found_in_uniform_attention_only() -> None:
     found = forgotten_inputs(collapse(), ONE)
     assert found is not None
     P, (X, other) = found
-    assert X != other
+    assert other != X
     assert outputs(collapse(), P, X) == outputs(collapse(), P, other)
     assert forgotten_inputs(collapse(), Region(fmpq(1), fmpq(1), 2, 1)) is None
     assert forgotten_inputs(two_layers().stack.model, ONE) is None

@@ -121,7 +121,9 @@ def test_a_box_is_bracketed_from_both_sides(norm) -> None:  # type: ignore[no-un
 def test_a_target_out_of_reach_is_undecided() -> None:
     layer = random_layer(random.Random("box"), 1)
     with pytest.raises(Undecided, match="leaves"):
-        box_cover(layer, RationalMatrix.of([[1, 2]]), fmpq(1), "max", "joint", 1, target=fmpq(1, 1000), max_leaves=8)
+        box_cover(
+            layer, RationalMatrix.of([[1, 2]]), fmpq(1, 64), "max", "joint", 1, target=fmpq(1, 1000), max_leaves=8
+        )
 
 
 @given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 12))

@@ -67,7 +67,7 @@ class ContextualMap:
         if code.q != 1:
             raise ValueError(f"decode: {last} is not the id of a context")
         modulus = c**n
-        A = int(-int(code.p) * pow(c - 1, -1, modulus) % modulus) if c > 2 else int(-int(code.p) % modulus)
+        A = -int(code.p) * pow(c - 1, -1, modulus) % modulus
         codes = []
         for _ in range(n):
             codes.append(A % c)

@@ -175,8 +175,11 @@ def _short_below(x: fmpq) -> fmpq:
 def _ramp(grid: Grid, p: fmpq, epsilon_r: fmpq) -> fmpq:
     """η: the largest power of two with (d²m²kη)^b ≤ ε_r^a and η < 3δ/4."""
     a, b = int(p.p), int(p.q)
-    eta = fmpq(1)
-    while not ((grid.d**2 * grid.m**2 * grid.k * eta) ** b <= epsilon_r**a and eta < 3 * grid.delta / 4):
+    room = fmpq(epsilon_r**a)
+    with flint.ctx.workprec(64):
+        near = (arb(epsilon_r).log() * arb(p) - arb(grid.d**2 * grid.m**2 * grid.k).log()) / arb(2).log()
+    eta = min(fmpq(1), fmpq(2) ** int(fmpz((midpoint(near) + 2).floor())))  # a guess, not too small
+    while not ((grid.d**2 * grid.m**2 * grid.k * eta) ** b <= room and eta < 3 * grid.delta / 4):
         eta /= 2
     return eta
 

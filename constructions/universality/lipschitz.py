@@ -10,23 +10,28 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, product
+from typing import NoReturn
 
 import flint
 from flint import arb, fmpq
 
-from constructions.universality.target import Target, ball, lower, upper
+from constructions.universality.target import NotDefinedError, Target, ball, bounded, lower, upper
 from constructions.verdict import Undecided
 
 Box = tuple[tuple[fmpq, fmpq], ...]
 TOLERANCE = fmpq(1, 2**20)
 RANGE_TOLERANCE = fmpq(1, 2**28)
 MAX_BOXES = 20_000
+MAX_CORNERS = 6
+"""The corners of a cube of more dimensions are not looked at one by one."""
+SMALLEST = fmpq(1, 2**60)
+"""Boxes on which nothing is enclosed are halved down to this width."""
 PRECISION = 96
 
 
 class OutOfRangeError(ValueError):
-    """The target leaves [0, 1]: names an entry and a point."""
+    """The target leaves [0, 1] or is not defined: names an entry and a point."""
 
 
 @dataclass(frozen=True)
@@ -40,43 +45,81 @@ class SteepPair:
 
 
 def check_range(f: Target, max_boxes: int = MAX_BOXES) -> tuple[fmpq, fmpq]:
-    """Certified bounds of all values, within 2^-28 of [0, 1]. Raises OutOfRangeError, or Undecided past the limit."""
+    """Certified bounds of all values, within 2^-28 of [0, 1]. Raises OutOfRangeError, or Undecided past the limit.
+
+    >>> low, high = check_range(Target.parse(["(x + 1)/2"], 1, 1))
+    >>> f"{float(low):.6f} {float(high):.6f}"
+    '0.500000 1.000000'
+    >>> check_range(Target.parse(["log(x - 2)"], 1, 1))
+    Traceback (most recent call last):
+        ...
+    constructions.universality.lipschitz.OutOfRangeError: target: expected values in [0, 1], found entry 0 not defined \
+at (0): the logarithm of a number that is not positive
+    """
+    size = f.d * f.m
+    corners = product((fmpq(0), fmpq(1)), repeat=size) if size <= MAX_CORNERS else [[fmpq(x)] * size for x in (0, 1)]
     with flint.ctx.workprec(PRECISION):
-        for index in range(f.d * f.m):
-            for sign in (1, -1):
-                limit = fmpq(1) if sign > 0 else fmpq(0)
-                _below(f, index, sign, limit, max_boxes)
-    return -RANGE_TOLERANCE, 1 + RANGE_TOLERANCE
+        for corner in corners:
+            for index in range(size):
+                _value_at(f, index, corner)
+        bounds = [_entry_range(f, index, max_boxes) for index in range(size)]
+    return min(low for low, _ in bounds), max(high for _, high in bounds)
 
 
-def _below(f: Target, index: int, sign: int, limit: fmpq, max_boxes: int) -> None:
-    """sign·f_index ≤ limit + tolerance on the cube."""
-    stack = [((fmpq(0), fmpq(1)),) * (f.d * f.m)]
-    seen = 0
-    while stack:
+def _value_at(f: Target, index: int, point: Sequence[fmpq]) -> arb:
+    """The value of one entry. Raises OutOfRangeError if it certainly is not in [0, 1], or not there at all."""
+
+    def fail(what: str, why: str = "") -> NoReturn:
+        where = ", ".join(str(x) for x in point)
+        raise OutOfRangeError(f"target: expected values in [0, 1], found entry {index} {what} at ({where}){why}")
+
+    try:
+        value = f.entries[index]([arb(x) for x in point]).value
+    except NotDefinedError as reason:
+        fail("not defined", f": {reason}")
+    if value > arb(1 + RANGE_TOLERANCE):
+        fail("above 1")
+    if value < arb(-RANGE_TOLERANCE):
+        fail("below 0")
+    return value
+
+
+def _entry_range(f: Target, index: int, max_boxes: int) -> tuple[fmpq, fmpq]:
+    """Bounds of one entry on the cube: on each box by its value, or by the value in the middle and the slope."""
+    least, most = -RANGE_TOLERANCE, 1 + RANGE_TOLERANCE
+    stack: list[Box] = [((fmpq(0), fmpq(1)),) * (f.d * f.m)]
+    bounds: list[tuple[fmpq, fmpq]] = []
+    for _ in range(max_boxes):
+        if not stack:
+            return min(low for low, _ in bounds), max(high for _, high in bounds)
         box = stack.pop()
-        seen += 1
-        if seen > max_boxes:
-            raise Undecided(f"target: the range of entry {index} was not certified within {max_boxes} boxes")
-        centre = [(low + high) / 2 for low, high in box]
-        at = f.entries[index]([arb(x) for x in centre]).value * sign
-        if lower(at) > limit + RANGE_TOLERANCE:
-            where = ", ".join(str(x) for x in centre)
-            bound = "1" if sign > 0 else "0"
-            raise OutOfRangeError(
-                f"target: expected values in [0, 1], found entry {index} {'above' if sign > 0 else 'below'} {bound} "
-                f"at ({where})"
-            )
+        at = _value_at(f, index, [(low + high) / 2 for low, high in box])
+        low, high = _box_range(f, index, box, at)
+        if low is not None and high is not None and least <= low and high <= most:
+            bounds.append((low, high))
+        elif max(right - left for left, right in box) < SMALLEST:
+            where = ", ".join(f"{float(left):.6g}" for left, _ in box)
+            raise Undecided(f"target: the values of entry {index} are not enclosed near ({where})")
+        else:
+            stack += _halves(box)
+    raise Undecided(f"target: the range of entry {index} was not certified within {max_boxes} boxes")
+
+
+def _box_range(f: Target, index: int, box: Box, at: arb) -> tuple[fmpq | None, fmpq | None]:
+    """The better of both bounds on either side; None where there is none."""
+    try:
         dual = f.entries[index]([ball(low, high) for low, high in box])
-        bounds = [upper(dual.value * sign)] if dual.value.is_finite() else []
-        if at.is_finite() and all(g.is_finite() for g in dual.gradient):  # mean value form
-            total = upper(at)
-            for g, (low, high) in zip(dual.gradient, box, strict=True):
-                total += upper(abs(g)) * (high - low) / 2
-            bounds.append(total)
-        if bounds and min(bounds) <= limit + RANGE_TOLERANCE:
-            continue
-        stack += _halves(box)
+    except NotDefinedError:  # so it is not defined in the middle either, but this is not shown there
+        return None, None
+    values = [dual.value] if bounded(dual.value) else []
+    if bounded(at) and all(bounded(g) for g in dual.gradient):
+        reach = fmpq(0)
+        for g, (low, high) in zip(dual.gradient, box, strict=True):
+            reach += upper(abs(g)) * (high - low) / 2
+        values.append(at + arb(0, reach))
+    if not values:
+        return None, None
+    return max(lower(x) for x in values), min(upper(x) for x in values)
 
 
 def _halves(box: Box) -> list[Box]:
@@ -107,14 +150,17 @@ def lipschitz_bound(f: Target, p: fmpq, stated: fmpq, max_boxes: int = MAX_BOXES
             if -heap[0][0] <= allowed and -heap[0][0] < INFINITE:
                 return -heap[0][0]
             _, _, box = heapq.heappop(heap)
+            if max(high - low for low, high in box) < SMALLEST:
+                where = ", ".join(f"{float(low):.6g}" for low, _ in box)
+                raise Undecided(f"target: its derivative is not enclosed near ({where})")
             for half in _halves(box):
                 pair = _steep_pair(f, half, p, stated)
                 if pair is not None:
                     return pair
                 heapq.heappush(heap, (-_norm_bound(f, half, p), next(order), half))
+    known = f"at most {float(-heap[0][0]):.6g}" if -heap[0][0] < INFINITE else "none is known"
     raise Undecided(
-        f"target: the Lipschitz constant is not certified within {max_boxes} boxes; at most {float(-heap[0][0]):.6g}, "
-        f"stated {stated}"
+        f"target: the Lipschitz constant is not certified within {max_boxes} boxes; {known}, stated {stated}"
     )
 
 
@@ -124,7 +170,7 @@ INFINITE = fmpq(2) ** 200
 def _norm_bound(f: Target, box: Box, p: fmpq) -> fmpq:
     """An upper bound of ‖J‖_p on a box; INFINITE where the derivative is not enclosed."""
     rows = [[abs(g) for g in dual.gradient] for dual in f.duals([ball(low, high) for low, high in box])]
-    if not all(g.is_finite() for row in rows for g in row):
+    if not all(bounded(g) for row in rows for g in row):
         return INFINITE
     by_rows = max(sum((upper(g) for g in row), fmpq(0)) for row in rows)  # ‖J‖_∞
     by_columns = max(sum((upper(row[j]) for row in rows), fmpq(0)) for j in range(len(rows[0])))  # ‖J‖_1
@@ -146,19 +192,17 @@ def _steep_pair(f: Target, box: Box, p: fmpq, stated: fmpq) -> SteepPair | None:
         first = [x - size * e for x, e in zip(centre, direction, strict=True)]
         second = [x + size * e for x, e in zip(centre, direction, strict=True)]
         one, two = (f.values([arb(x) for x in point]) for point in (first, second))
-        length = 2 * size * sum(direction) if p == 1 else None
-        below = arb(length) if length is not None else _norm([arb(2 * size * e) for e in direction], p)
-        quotient = lower(_norm([x - y for x, y in zip(one, two, strict=True)], p) / below)
-        if quotient > stated:
-            return SteepPair(tuple(first), tuple(second), quotient)
+        change = _norm([(x - y).abs_lower() for x, y in zip(one, two, strict=True)], p)
+        quotient = change / _norm([arb(2 * size * e) for e in direction], p)
+        if quotient > arb(stated):
+            return SteepPair(tuple(first), tuple(second), lower(quotient))
     return None
 
 
 def _norm(values: Sequence[arb], p: fmpq) -> arb:
-    """The entrywise p-norm of exact or nearly exact numbers."""
+    """The entrywise p-norm of exact numbers of at least 0 (NaN if one is NaN)."""
     total = arb(0)
-    for x in values:
-        size = abs(x)
+    for size in values:
         if size.is_zero():
             continue
         total += size if p == 1 else (size ** int(p.p) if p.q == 1 else (size.log() * arb(p)).exp())

@@ -15,6 +15,8 @@ from flint import arb, fmpq, fmpz
 from constructions.numbers.exponential import midpoint
 
 ROOT_BITS = 64
+MAX_NORM = 10_000
+"""Numerator and denominator of p are exponents of exact numbers."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,12 @@ class Roots:
 
 
 def check_norm(p: fmpq, L: fmpq) -> None:
-    """Raises ValueError unless p ≥ 1 and L ≥ 0."""
+    """Raises ValueError unless p ≥ 1, its numerator and denominator are at most 10^4, and L ≥ 0."""
     if p < 1:
         raise ValueError(f"p: expected a rational of at least 1, found {p}")
+    if p.p > MAX_NORM or p.q > MAX_NORM:
+        found = str(p) if len(str(p)) <= 40 else f"{str(p)[:37]}…"
+        raise ValueError(f"p: expected a numerator and a denominator of at most 10^4, found {found}")
     if L < 0:
         raise ValueError(f"L: expected a Lipschitz constant of at least 0, found {L}")
 

@@ -2,7 +2,8 @@
 
 Expressions are numbers (read exactly), ``pi``, ``E``, ``+ - * / **``, the usual functions of one variable, ``abs``,
 ``Min`` and ``Max``, in the variables ``x`` (d = m = 1) or ``x11 … xdm`` (row, column). At kinks the derivative is the
-hull of both sides. Source: THEORY section 6, "For one f".
+hull of both sides. Where a box certainly lies outside of an operation's domain evaluation stops; where it may do so in
+part the value is NaN, which bounds nothing. Source: THEORY section 6, "For one f".
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ class TargetError(ValueError):
     """An expression that is not understood: says what was found, and where."""
 
 
+class NotDefinedError(ValueError):
+    """An operation outside of its domain, certainly, and at every point of the box: says which."""
+
+
 @dataclass(frozen=True)
 class Dual:
     """A value with its gradient, both enclosed."""
@@ -37,8 +42,8 @@ class Dual:
         return cls(value, [arb(0)] * variables)
 
     def mapped(self, value: arb, slope: arb) -> Dual:
-        """The chain rule."""
-        return Dual(value, [slope * g for g in self.gradient])
+        """The chain rule; what does not depend on a variable does not begin to."""
+        return Dual(value, [g if g.is_zero() else slope * g for g in self.gradient])
 
 
 def _hull(x: arb, y: arb) -> arb:
@@ -65,13 +70,26 @@ def _larger(x: Dual, y: Dual, sign: int) -> Dual:
     return Dual(value, [_hull(g, h) for g, h in zip(x.gradient, y.gradient, strict=True)])
 
 
+def _log(x: Dual) -> Dual:
+    if x.value <= 0:
+        raise NotDefinedError("the logarithm of a number that is not positive")
+    return x.mapped(x.value.log(), 1 / x.value)
+
+
+def _sqrt(x: Dual) -> Dual:
+    if x.value < 0:
+        raise NotDefinedError("the square root of a negative number")
+    root = x.value.sqrt()
+    return x.mapped(root, 1 / (2 * root))
+
+
 FUNCTIONS: dict[str, Callable[[Dual], Dual]] = {
     "sin": lambda x: x.mapped(x.value.sin(), x.value.cos()),
     "cos": lambda x: x.mapped(x.value.cos(), -x.value.sin()),
     "tan": lambda x: x.mapped(x.value.tan(), 1 + x.value.tan() ** 2),
     "exp": lambda x: x.mapped(x.value.exp(), x.value.exp()),
-    "log": lambda x: x.mapped(x.value.log(), 1 / x.value),
-    "sqrt": lambda x: x.mapped(x.value.sqrt(), 1 / (2 * x.value.sqrt())),
+    "log": _log,
+    "sqrt": _sqrt,
     "sinh": lambda x: x.mapped(x.value.sinh(), x.value.cosh()),
     "cosh": lambda x: x.mapped(x.value.cosh(), x.value.sinh()),
     "tanh": lambda x: x.mapped(x.value.tanh(), 1 - x.value.tanh() ** 2),
@@ -150,7 +168,7 @@ class Expression:
         raise TargetError(f"target: expected a rational number as exponent, found {ast.unparse(node)!r}")
 
     def __call__(self, values: Sequence[arb]) -> Dual:
-        """Value and gradient on a box of inputs, all in balls at the current precision."""
+        """Value and gradient on a box of inputs, all in balls at the current precision. Raises NotDefinedError."""
         known = {
             name: Dual(x, [arb(int(i == j)) for j in range(len(values))])
             for i, (name, x) in enumerate(zip(self.variables, values, strict=True))
@@ -192,20 +210,34 @@ def _combined(op: ast.operator, x: Dual, y: Dual) -> Dual:
             return Dual(x.value - y.value, list(map(operator.sub, x.gradient, y.gradient)))
         case ast.Mult():
             return Dual(x.value * y.value, [g * y.value + h * x.value for g, h in pairs])
+    if y.value.is_zero():
+        raise NotDefinedError("a division by zero")
     quotient = x.value / y.value
     return Dual(quotient, [(g - quotient * h) / y.value for g, h in pairs])
 
 
 def _power(x: Dual, exponent: fmpq) -> Dual:
+    base = x.value
     if exponent == 0:
         return Dual.constant(arb(1), len(x.gradient))
+    if exponent < 0 and base.is_zero():
+        raise NotDefinedError("a negative power of zero")
     if exponent.q == 1:
         k = int(exponent.p)
-        if k == 1:
-            return x
-        return x.mapped(x.value**k, k * x.value ** (k - 1))
-    base = x.value.log()
-    return x.mapped((base * arb(exponent)).exp(), arb(exponent) * (base * arb(exponent - 1)).exp())
+        return x if k == 1 else x.mapped(base**k, k * base ** (k - 1))
+    if base < 0:
+        raise NotDefinedError("a fractional power of a negative number")
+    return x.mapped(_fractional(base, exponent), arb(exponent) * _fractional(base, exponent - 1))
+
+
+def _fractional(base: arb, exponent: fmpq) -> arb:
+    """base^exponent for an exponent that is not whole: NaN unless all of the ball has it."""
+    if base > 0:
+        return (base.log() * arb(exponent)).exp()
+    if not base >= 0 or exponent < 0:
+        return arb.nan()
+    largest = base.abs_upper()
+    return arb(0) if largest.is_zero() else _hull(arb(0), (largest.log() * arb(exponent)).exp())
 
 
 @dataclass(frozen=True)
@@ -244,14 +276,49 @@ class Target:
 
 
 def ball(low: fmpq, high: fmpq) -> arb:
-    """The interval [low, high]."""
-    return arb((low + high) / 2, (high - low) / 2)
+    """The interval [low, high] of [0, 1]. A ball's radius has few bits and is rounded up; at an end of [0, 1] the ball
+    is moved inwards by as much, so that it does not leave the cube, where a root need not be defined.
+
+    >>> ball(fmpq(0), fmpq(1, 2)) >= 0, ball(fmpq(1, 2), fmpq(1)) <= 1
+    (True, True)
+    """
+    half = (high - low) / 2
+    reach = midpoint(arb(0, half).rad())  # at least half, and the radius of every ball below
+    if low == 0:
+        return arb(reach, half)
+    return arb(1 - reach if high == 1 else low + half, half)
+
+
+HUGE, TINY = fmpq(2) ** 10_000, fmpq(1, 2) ** 10_000
+"""Bounds beyond these are not written out as rationals: exp(exp(40 x)) would fill the memory."""
+
+
+def bounded(x: arb) -> bool:
+    """Whether a ball bounds anything: it is finite, and of moderate size."""
+    return x.is_finite() and abs(x) < arb(HUGE)
 
 
 def upper(x: arb) -> fmpq:
-    """A rational that no number of the ball exceeds."""
-    return midpoint(x) + midpoint(x.rad())
+    """A rational that no number of the ball exceeds. Raises ValueError unless the ball is bounded."""
+    middle, radius = _ball(x)
+    return middle + radius
 
 
 def lower(x: arb) -> fmpq:
-    return midpoint(x) - midpoint(x.rad())
+    """A rational that exceeds no number of the ball. Raises ValueError unless the ball is bounded."""
+    middle, radius = _ball(x)
+    return middle - radius
+
+
+def _ball(x: arb) -> tuple[fmpq, fmpq]:
+    """Middle and radius, where tiny ones of either are taken into the radius."""
+    if not bounded(x):
+        raise ValueError(f"expected a bounded ball, found {x}")
+    tiny = fmpq(0)
+    parts = []
+    for part in (x.mid(), x.rad()):
+        if abs(part) < arb(TINY) and not part.is_zero():
+            tiny += TINY
+            part = arb(0)
+        parts.append(midpoint(part))
+    return parts[0], parts[1] + tiny

@@ -36,6 +36,9 @@ def test_constants_of_any_size_are_told_in_logarithms(run_json: Callable[..., An
     [
         (4, ("--d", 1, "--m", 1, "--lipschitz", "x", "--p", 2, "--eps", 1), "--lipschitz: expected a rational"),
         (4, ("--d", 1, "--m", 1, "--lipschitz", 1, "--p", "1/2", "--eps", 1), "p: expected a rational of at least 1"),
+        (4, ("--d", 1, "--m", 1, "--lipschitz", 1, "--p", "123456789123/7", "--eps", 1), "at most 10^4, found 123456"),
+        (4, ("--d", 1, "--m", 1, "--lipschitz", 1, "--p", "10001/10000", "--eps", 1), "a denominator of at most 10^4"),
+        (4, ("--d", 1, "--m", 1, "--lipschitz", 1, "--p", "1e999", "--eps", 1), "at most 10^4, found 1000000000"),
         (4, ("--d", 1, "--m", 1, "--lipschitz", 1, "--p", 1, "--eps", 0), "eps: expected an accuracy above 0"),
         (4, ("--d", 1, "--m", 1, "--lipschitz", 1, "--p", 1, "--eps", "1e-999999"), "of moderate size"),
         (3, ("--d", 50, "--m", 50, "--lipschitz", 1, "--p", 1, "--eps", "1/10"), "more tokens than can be counted"),
@@ -90,10 +93,65 @@ def test_two_entries_with_kinks(run_json: Callable[..., Any], tmp_path: Path) ->
         ("x**x", "rational number as exponent"),
         ("x**(10**9)", "rational number as exponent"),
         ("sin(x, x)", "takes 1"),
+        ("log(x-2)", "entry 0 not defined at (0): the logarithm of a number that is not positive"),
+        ("log(x)", "entry 0 not defined at (0): the logarithm of a number that is not positive"),
+        ("sqrt(x-2)", "entry 0 not defined at (0): the square root of a negative number"),
+        ("(x-2)**(1/3)", "entry 0 not defined at (0): a fractional power of a negative number"),
+        ("x**(-1)", "entry 0 not defined at (0): a negative power of zero"),
+        ("x/0", "entry 0 not defined at (0): a division by zero"),
+        ("Min(1, Max(0, 1/(x-1/2)))", "entry 0 not defined at (1/2): a division by zero"),
+        ("1/(x-1/2)", "below 0 at (0)"),
+        ("tan(3*x)", "below 0 at (1)"),
+        ("exp(exp(exp(exp(40*x))))", "above 1 at (0)"),
     ],
 )
 def test_targets_that_are_refused(refused: Callable[..., str], tmp_path: Path, target: str, why: str) -> None:
     assert why in refused(4, "universality", "--target", target, *SIZES, "--eps", "0.5", "--out", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("Min(1, Max(0, tan(3*x)))", "the values of entry 0 are not enclosed near (0.523599)"),
+        ("sqrt(abs(x-1/2))", "the values of entry 0 are not enclosed near (0.5)"),
+        ("1/exp(exp(exp(40*x)))", "the values of entry 0 are not enclosed near (1)"),
+        ("x*sqrt(x)", "its derivative is not enclosed near (0)"),
+    ],
+)
+def test_targets_that_are_not_enclosed(
+    run: Callable[..., Any], run_json: Callable[..., Any], tmp_path: Path, target: str, why: str
+) -> None:
+    arguments = ("universality", "--target", target, *SIZES, "--eps", "0.5", "--out", tmp_path)
+    done = run(*arguments)
+    assert (done.code, done.out) == (2, "\n" if done.out else "")
+    assert done.err.count("\n") == 1
+    assert why in done.err
+    assert run_json(*arguments)[0] == 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("target", ["x**(3/2)", "(1-x)**(3/2)", "log(1+x)", "sqrt(0)*x", "1/3"])
+def test_targets_whose_domain_ends_at_the_cube(run: Callable[..., Any], tmp_path: Path, target: str) -> None:
+    done = run("universality", "--target", target, *SIZES, "--eps", "0.5", "--out", tmp_path, "--at", 0)
+    assert (done.code, done.err) == (0, "")
+
+
+def test_a_root_is_not_lipschitz(run_json: Callable[..., Any], tmp_path: Path) -> None:
+    code, document = run_json("universality", "--target", "sqrt(x)", *SIZES, "--eps", "0.5", "--out", tmp_path)
+    assert code == 1
+    assert document["counterexample"]["quotient"] > 1.5
+
+
+@pytest.mark.parametrize("p", ["10000", "9973/2", "10000/9999"])
+def test_norms_at_the_limit(run: Callable[..., Any], tmp_path: Path, p: str) -> None:
+    arguments = ("--lipschitz", 1, "--p", p, "--eps", "1/4")
+    assert run("universality", "--target", "x", *arguments, "--out", tmp_path).code == 0
+    assert run("constants", "--d", 1, "--m", 1, *arguments).code == 0
+
+
+def test_norms_beyond_the_limit(refused: Callable[..., str], tmp_path: Path) -> None:
+    arguments = ("universality", "--target", "x", "--lipschitz", 1, "--p", "123456789123/7", "--eps", 1)
+    assert "a numerator and a denominator of at most 10^4" in refused(4, *arguments, "--out", tmp_path)
 
 
 def test_numbers_too_large_to_write_down(refused: Callable[..., str], tmp_path: Path) -> None:

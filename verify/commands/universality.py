@@ -18,15 +18,15 @@ from constructions.universality.grid import Digits
 from constructions.universality.hardmax_network import HardmaxNetwork
 from constructions.universality.lipschitz import (
     RANGE_TOLERANCE,
-    OutOfRangeError,
     SteepPair,
     check_range,
     lipschitz_bound,
 )
 from constructions.universality.one_function import error_bound, table_of
-from constructions.universality.quantisation import root
+from constructions.universality.quantisation import check_norm, root
 from constructions.universality.softmax_network import SoftmaxNetwork
-from constructions.universality.target import Target, TargetError, lower, upper
+from constructions.universality.target import Target, bounded, lower, upper
+from constructions.verdict import Undecided
 from verify.claims.universality_softmax import certificate
 from verify.commands.answer import Answer, Exit, OverLimitsError, add_common
 from verify.commands.certificates import write_checked
@@ -65,13 +65,12 @@ def run(args: argparse.Namespace) -> Answer:
     stated, p, epsilon = number(args, "lipschitz"), number(args, "p"), number(args, "eps")
     try:
         f = Target.parse(args.target, args.d, args.m)
-        if p < 1:
-            raise InputError(f"--p: expected a rational of at least 1, found {p}")
-        if stated < 0 or epsilon <= 0:
-            raise InputError("--lipschitz and --eps: expected a number of at least 0, and one above 0")
+        check_norm(p, stated)
+        if epsilon <= 0:
+            raise InputError(f"--eps: expected an accuracy above 0, found {epsilon}")
         check_range(f)
         L = lipschitz_bound(f, p, stated)
-    except (TargetError, OutOfRangeError) as reason:
+    except ValueError as reason:  # TargetError, OutOfRangeError and what check_norm says among them
         raise InputError(str(reason)) from None
     if isinstance(L, SteepPair):
         return _refuted(L, stated)
@@ -124,6 +123,8 @@ def _output(found: Budget, f: Target, table: list[Digits], texts: list[str]) -> 
     values = [enclosure[i, j] for j in range(grid.m) for i in range(grid.d)]
     with flint.ctx.workprec(96):
         exact = f.values([arb(x) for x in entries])
+        if not all(bounded(y) for y in exact):
+            raise Undecided(f"--at: the target is not enclosed at ({', '.join(map(str, entries))})")
     return {
         "input": [str(x) for x in entries],
         "f": [float(y) for y in exact],

@@ -21,6 +21,7 @@ IDS = {
     "model": "promptcert-model/1",
     "data": "promptcert-data/1",
     "prompt": "promptcert-prompt/1",
+    "target": "promptcert-target/1",
     "certificate": "promptcert-certificate/1",
     "audit": "promptcert-report/1",
     "decide": "promptcert-decide/1",

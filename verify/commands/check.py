@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from verify.commands.answer import Answer, Exit, add_common
-from verify.kernel_process import ANSWERS, check_files, printable
+from verify.commands.show_record import sentence
+from verify.kernel_process import ANSWERS, KernelAnswer, check_files, printable
+from verify.target_record import read_record
 
 
 def add_parser(commands: Any) -> None:
@@ -17,7 +20,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    answers = check_files(args.certificates)
+    answers = [_told(answer) for answer in check_files(args.certificates)]
     codes = {ANSWERS[answer.verdict] for answer in answers}
     code = next((Exit(c) for c in (1, 4, 3) if c in codes), Exit.AS_CLAIMED)
     document = {
@@ -25,3 +28,9 @@ def run(args: argparse.Namespace) -> Answer:
         "files": [{"path": a.path, "verdict": a.verdict, "sentence": a.sentence} for a in answers],
     }
     return Answer(code, document, "\n".join(f"{printable(a.path)}: {a.verdict}: {a.sentence}" for a in answers))
+
+
+def _told(answer: KernelAnswer) -> KernelAnswer:
+    """The kernel knows certificates only; of a record of one target it is said what it is."""
+    record = read_record(answer.path) if answer.verdict == "not a certificate" else None
+    return answer if record is None else replace(answer, sentence=sentence(record))

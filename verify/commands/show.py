@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from verify.commands.answer import Answer, Exit, add_common
+from verify.commands.show_record import record_answer
 from verify.kernel_process import ANSWERS, check_files, printable
+from verify.target_record import read_record
 
 MAX_BITS = 128
 """Rationals with a longer numerator or denominator than this are told by their length."""
@@ -28,11 +30,13 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> Answer:
     checked = check_files([args.certificate])[0]
     code = Exit(ANSWERS[checked.verdict])
+    record = read_record(args.certificate) if code is Exit.BAD_INPUT else None
+    if record is not None:
+        return record_answer(args.certificate, record)
     if code in (Exit.BAD_INPUT, Exit.OVER_LIMITS):
         text = f"{printable(args.certificate)}: {checked.verdict}: {checked.sentence}"
-        return Answer(
-            code, {"certificate": None, "kernel": checked.verdict, "sentence": checked.sentence, "told": [text]}, text
-        )
+        document = {"certificate": None, "record": None, "kernel": checked.verdict, "sentence": checked.sentence}
+        return Answer(code, {**document, "told": [text]}, text)
     document = json.loads(Path(args.certificate).read_text(encoding="utf-8"))
     try:
         told = TELLERS[document["claim"]](document["instance"], document["witness"])
@@ -48,7 +52,7 @@ def run(args: argparse.Namespace) -> Answer:
     content = {key: document[key] for key in ("claim", "relation", "evidence", "toolkit", "sha256")}
     return Answer(
         code,
-        {"certificate": content, "kernel": checked.verdict, "sentence": checked.sentence, "told": told},
+        {"certificate": content, "record": None, "kernel": checked.verdict, "sentence": checked.sentence, "told": told},
         "\n".join(lines),
     )
 

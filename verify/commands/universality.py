@@ -10,7 +10,7 @@ from typing import Any
 import flint
 from flint import arb, fmpq
 
-from constructions.files import InputError, PromptBox, prompt_json, write_json
+from constructions.files import InputError, PromptBox, prompt_json, write_json, write_text
 from constructions.numbers.rational import RationalMatrix, rational
 from constructions.universality.families import run_softmax
 from constructions.universality.for_all import Budget, Size, TooLargeError, budget
@@ -31,6 +31,7 @@ from verify.claims.universality_softmax import certificate
 from verify.commands.answer import Answer, Exit, OverLimitsError, add_common
 from verify.commands.certificates import write_checked
 from verify.commands.constants import add_sizes, number
+from verify.target_record import Enclosed, record, record_path, text_of
 
 MAX_CELLS = 4096
 
@@ -55,7 +56,10 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--prompt", type=Path, metavar="FILE", help="write the prompt here")
     parser.add_argument(
-        "--out", type=Path, metavar="PATH", help="folder or .json file for the certificate (default: current folder)"
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help="folder or .json file for the certificate; the record goes beside it (default: current folder)",
     )
     add_common(parser, long_running=True)
     parser.set_defaults(run=run)
@@ -68,7 +72,7 @@ def run(args: argparse.Namespace) -> Answer:
         check_norm(p, stated)
         if epsilon <= 0:
             raise InputError(f"--eps: expected an accuracy above 0, found {epsilon}")
-        check_range(f)
+        values = check_range(f)
         L = lipschitz_bound(f, p, stated)
     except ValueError as reason:  # TargetError, OutOfRangeError and what check_norm says among them
         raise InputError(str(reason)) from None
@@ -85,7 +89,13 @@ def run(args: argparse.Namespace) -> Answer:
     table = table_of(f, found.grid) if found.grid.cells <= MAX_CELLS else None
     error = None if table is None else error_bound(f, found.grid, table, p)
     outputs = [] if table is None else [_output(found, f, table, point) for point in args.at]
-    paths = write_checked(args.out, "universality", [("", certificate(found))])
+    proof = certificate(found)
+    paths = write_checked(args.out, "universality", [("", proof)])
+    recorded = None
+    if paths:
+        known = Enclosed(args.target, epsilon, stated, L, values, around, table, error)
+        recorded = record_path(paths[0][0])
+        write_text(recorded, text_of(record(known, found, proof.document(), paths[0][0].name)))
     written = None
     if args.prompt is not None and table is not None:
         write_json(args.prompt, prompt_json(PromptBox(found.grid.prompt(table, found.grid.delta / 4), fmpq(0))))
@@ -103,9 +113,13 @@ def run(args: argparse.Namespace) -> Answer:
         "layers_log10": Size.of(HardmaxNetwork.of(found.grid, found.G).layer_count).log10,
         "prompt": written,
         "certificate": str(paths[0][0]) if paths else None,
+        "record": None if recorded is None else str(recorded),
         "counterexample": None,
     }
-    return Answer(Exit.AS_CLAIMED, document, _text(found, epsilon, L, stated, error, outputs, written, paths))
+    text = _text(found, epsilon, L, stated, error, outputs, written, paths)
+    if recorded is not None:
+        text += f"\n  record of this function: {recorded}"
+    return Answer(Exit.AS_CLAIMED, document, text)
 
 
 def _output(found: Budget, f: Target, table: list[Digits], texts: list[str]) -> dict[str, Any]:
@@ -167,6 +181,7 @@ def _refuted(pair: SteepPair, stated: fmpq) -> Answer:
         "layers_log10": None,
         "prompt": None,
         "certificate": None,
+        "record": None,
         "counterexample": {"points": points, "quotient": _below(pair.quotient)},
     }
     text = (

@@ -370,6 +370,11 @@ def prompt_json(prompt: PromptBox) -> dict[str, Any]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all. Raises InputError."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file whole or not at all: a temporary file in the same folder, then a rename. Raises InputError.
 
     A symbolic link is followed; a folder or a device is refused, since the rename would replace it.
@@ -380,8 +385,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         if target.exists() and not target.is_file():
             raise InputError(f"{os.fspath(path)}: cannot be written: expected a file, found a folder or a device")
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.", suffix=".part")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)
@@ -390,7 +395,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     except OSError as error:
         raise InputError(f"{os.fspath(path)}: cannot be written: {error.strerror or error}") from None
     finally:
-        if temporary is not None:  # whatever went wrong: an interrupt, a time limit, text that UTF-8 cannot hold
+        if temporary is not None:  # whatever went wrong: an interrupt, a time limit
             Path(temporary).unlink(missing_ok=True)
 
 

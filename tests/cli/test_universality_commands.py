@@ -6,8 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+from flint import fmpq
+
+from constructions.universality.for_all import Size, constants
+from verify.commands.constants_plot import layers_log10, series
 
 SIZES = ("--lipschitz", "1.5", "--p", "2")
 SINE = "(1+sin(3*x))/2"
@@ -29,6 +34,78 @@ def test_constants_of_any_size_are_told_in_logarithms(run_json: Callable[..., An
     assert code == 0
     assert document["ours"]["feed_forward_layers"]["exact"] is None
     assert document["ours"]["feed_forward_layers"]["log10"] > 1e6
+
+
+PLOTTED = ("constants", "--d", 1, "--m", 1, "--lipschitz", 1, "--p", 2, "--eps", "0.05")
+PANELS = ("tokens", "layers", "bits")
+
+
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_constants_are_drawn(
+    run: Callable[..., Any], run_json: Callable[..., Any], tmp_path: Path, ending: str
+) -> None:
+    path, again = tmp_path / f"costs.{ending}", tmp_path / f"again.{ending}"
+    plain = run(*PLOTTED)
+    done = run(*PLOTTED, "--plot", path)
+    assert (done.code, done.out) == (0, f"{plain.out}plot: {path}\n")
+    code, document = run_json(*PLOTTED, "--plot", again)
+    assert (code, document["plot"]) == (0, str(again))
+    assert run_json(*PLOTTED)[1]["plot"] is None
+    assert path.read_bytes() == again.read_bytes()
+    assert sorted(tmp_path.iterdir()) == sorted([path, again])
+    if ending == "png":
+        assert path.read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_both_choices_are_in_the_drawing(run: Callable[..., Any], tmp_path: Path) -> None:
+    """Each of the six lines has a marker for each of 17 accuracies; the textbook's line is above ours."""
+    path = tmp_path / "costs.svg"
+    assert run(*PLOTTED, "--plot", path).code == 0
+    tree = ElementTree.parse(path)
+    space = "{http://www.w3.org/2000/svg}"
+    lines = {group.get("id"): group for group in tree.iter(f"{space}g")}
+    for panel in PANELS:
+        heights = {}
+        for name in ("ours", "textbook"):
+            markers = list(lines[f"{panel}-{name}"].iter(f"{space}use"))
+            assert len(markers) == 17
+            heights[name] = [float(marker.get("y", "nan")) for marker in markers]
+        assert all(y < x for x, y in zip(heights["ours"], heights["textbook"], strict=True))  # y runs downwards
+
+
+def test_what_is_drawn_are_the_constants() -> None:
+    found = series(1, 2, fmpq(1), fmpq(2), fmpq(1))
+    for name, points in found.items():
+        for epsilon, value in points:
+            again = constants(1, 2, fmpq(1), fmpq(2), epsilon, textbook=name == "textbook")
+            assert value == again
+            assert again.attention_layers.exact is not None
+            if again.feed_forward_layers.exact is not None:
+                layers = again.attention_layers.exact + again.feed_forward_layers.exact
+                assert layers_log10(value) == pytest.approx(Size.of(layers).log10)
+    assert max(epsilon for epsilon, _ in found["ours"]) == 10
+
+
+def test_accuracies_that_cannot_be_counted_are_left_out() -> None:
+    found = series(6, 6, fmpq(1), fmpq(2), fmpq(1, 10**7))
+    assert 0 < len(found["textbook"]) < len(found["ours"]) <= 17
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        (("--plot", "costs.pdf"), "expected a file name that ends in .svg or .png, found 'costs.pdf'"),
+        (("--plot", "missing/costs.svg"), "missing/costs.svg: cannot be written"),
+        (("--plot", "costs.svg", "--eps", "1e999"), "at most 10^9"),
+        (("--plot", "costs.svg", "--lipschitz", "1e10"), "at most 10^9"),
+    ],
+)
+def test_drawings_that_are_refused(
+    refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: tuple[str, ...], why: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert why in refused(4, *PLOTTED, *changed)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from flint import fmpq
@@ -13,10 +14,15 @@ from constructions.numbers.rational import rational
 from constructions.universality.for_all import Constants, Size, TooLargeError, constants
 from verify.commands.answer import Answer, Exit, OverLimitsError, add_common, positive_int, rendered
 
+MAX_DRAWN = 10**9
+
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("constants", help="sizes of the universal network: the textbook's choice and ours")
     add_sizes(parser)
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the constants around this accuracy (.svg or .png)"
+    )
     add_common(parser, long_running=True)
     parser.set_defaults(run=run)
 
@@ -48,6 +54,11 @@ def _moderate(text: str) -> bool:
 
 def run(args: argparse.Namespace) -> Answer:
     L, p, epsilon = number(args, "lipschitz"), number(args, "p"), number(args, "eps")
+    plot: Path | None = args.plot
+    if plot is not None and plot.suffix not in (".svg", ".png"):
+        raise InputError(f"--plot: expected a file name that ends in .svg or .png, found {plot.name!r}")
+    if plot is not None and max(L, epsilon) > MAX_DRAWN:
+        raise InputError("--plot: expected a Lipschitz constant and an accuracy of at most 10^9")
     found = {}
     for name, textbook in (("ours", False), ("textbook", True)):
         try:
@@ -56,8 +67,14 @@ def run(args: argparse.Namespace) -> Answer:
             raise OverLimitsError(str(error)) from None
         except ValueError as error:
             raise InputError(str(error)) from None
-    document = {name: _document(value) for name, value in found.items()}
-    return Answer(Exit.AS_CLAIMED, document, _text(found))
+    document: dict[str, Any] = {name: _document(value) for name, value in found.items()}
+    text = _text(found)
+    if plot is not None:
+        from verify.commands.constants_plot import write_plot  # matplotlib takes a second to load
+
+        write_plot(plot, args.d, args.m, L, p, epsilon)
+        text += f"\nplot: {plot}"
+    return Answer(Exit.AS_CLAIMED, {**document, "plot": None if plot is None else str(plot)}, text)
 
 
 ROWS = (

@@ -185,13 +185,17 @@ def test_on_a_ramp_two_value_layers_can_act_when_they_run_in_decreasing_order() 
     network's, it only falls, to where the layers have run already."""
     network = network_of(1, 1, 2, wide_ramps=True)
     table: list[Digits] = [((0,),), ((0,),)]
-    numbers = {True: 0, False: 0}
+    several: dict[bool, dict[str, list[int]]] = {True: {}, False: {}}
     for s in range(1, 32):
-        X = RationalMatrix.of([[network.budget.grid.delta - network.budget.eta * fmpq(s, 32)]])
-        for backwards in numbers:
-            acting = value_layers_that_act(network, table, X, backwards)
-            numbers[backwards] = max(numbers[backwards], len(acting))
-    assert numbers == {True: 2, False: 1}
+        x = network.budget.grid.delta - network.budget.eta * fmpq(s, 32)
+        for backwards, found in several.items():
+            acting = value_layers_that_act(network, table, RationalMatrix.of([[x]]), backwards)
+            if len(acting) > 1:
+                found[str(x)] = acting
+    assert several == {True: {"117/256": [6, 0]}, False: {}}
+    map = network.ideal.map
+    contexts = sorted(map.contexts(), key=lambda codes: map.final(codes)[-1])
+    assert (contexts[6], contexts[0]) == ((0, 1, 1), (1, 1, 0))  # it slides from the one to the other
 
 
 def test_without_the_clamp_the_error_on_a_ramp_is_not_bounded_by_1() -> None:

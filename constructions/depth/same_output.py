@@ -9,7 +9,9 @@ not depend on y. Constants: κ, ``b √(1 + γ²) < 1`` and |v|. Source: THEORY 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from flint import fmpq
 
@@ -71,3 +73,26 @@ def two_layers(kappa: fmpq = fmpq(1, 2**13), inputs: int = 21) -> SameOutput:  #
         raise Undecided(f"a constant is not below 1 at κ = {kappa}")
     tokens = tuple(RationalMatrix.of([[fmpq(2 * i, max(inputs - 1, 1)) - 1], [R]]) for i in range(inputs))
     return SameOutput.of(stack, RationalMatrix.of([[fmpq(1, 2)], [-R]]), tokens)
+
+
+def uniform_path(points: Sequence[tuple[fmpq, fmpq]], m_p: int, m: int) -> SameOutput:
+    """Uniform attention without MLP that takes the difference of two inputs along a path in the plane.
+
+    The two inputs differ by δ = (1, 0) in each of their m tokens. Layer l turns ``y_l`` into ``y_{l+1}``, with
+    ``y_0 = δ``, then the given points, then ``−(m_p/m) δ``; its value map has rank one and the norm
+    ``|y_{l+1} − y_l| / |y_l|``. Every prompt gives both inputs one output.
+
+    >>> found = uniform_path([(fmpq(1, 2), fmpq(3, 4)), (fmpq(-3, 8), fmpq(3, 8))], 1, 1)
+    >>> len(found.stack.layers), float(found.stack.product()) < 8
+    (3, True)
+    """
+    path = [(fmpq(1), fmpq(0)), *points, (-fmpq(m_p, m), fmpq(0))]
+    zeros = RationalMatrix.zeros(2, 2)
+    layers = []
+    for (a, b), (c, d) in pairwise(path):
+        size = a * a + b * b
+        V = RationalMatrix.of([[(c - a) * a / size, (c - a) * b / size], [(d - b) * a / size, (d - b) * b / size]])
+        layers.append(Layer(Attention((Head(zeros, zeros, V),)), FeedForward.none(2)))
+    stack = Stack.of(Transformer(tuple(layers)), Region(fmpq(1), fmpq(1), m_p, m), "max")
+    tokens = tuple(RationalMatrix.of([[x] * m, [0] * m]) for x in (0, 1))
+    return SameOutput.of(stack, RationalMatrix.zeros(2, m_p), tokens)

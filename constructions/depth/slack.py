@@ -58,11 +58,11 @@ def steep(
     best, found = -1.0, (np.zeros((layer.width, region.length)),) * 2
     for _ in range(starts):
         Z = _inside(rng.normal(size=(layer.width, region.length)) * radii, radii)
-        value, direction = _stretch(attention.blocks(Z), counted, norm, rng)
+        value, direction = climbed(attention.blocks(Z), counted, norm, rng)
         size = 0.5
         for _ in range(steps):
             trial = _inside(Z + size * radii * rng.normal(size=Z.shape), radii)
-            new, where = _stretch(attention.blocks(trial), counted, norm, rng)
+            new, where = climbed(attention.blocks(trial), counted, norm, rng)
             if new > value:
                 Z, value, direction, size = trial, new, where, size * 1.5
             else:
@@ -86,7 +86,7 @@ def _rounded(Z: Floats) -> RationalMatrix:
     return RationalMatrix.of([[fmpq(int(round(x * 2**ROUNDING)), 2**ROUNDING) for x in row] for row in Z.tolist()])
 
 
-def _stretch(J: Floats, counted: range, norm: Norm, rng: Any) -> tuple[float, Floats]:
+def climbed(J: Floats, counted: range, norm: Norm, rng: Any) -> tuple[float, Floats]:
     """The norm of the blocks in floats (for ``max`` a good lower bound of it), and a direction d×M that reaches it."""
     M, d = J.shape[0], J.shape[2]
     direction = np.zeros((d, M))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from constructions.depth.constants import KINDS, NORMS, LayerNorms, Region, Stack
 from constructions.depth.jacobian import FloatAttention, columns_that_count, derivative
-from constructions.depth.slack import _stretch, box_cover, steep
+from constructions.depth.slack import box_cover, climbed, steep
 from constructions.numbers.rational import RationalMatrix
 from constructions.numbers.spectral_norm import above, below, root_above, root_below, spectral_norm
 from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
@@ -59,7 +59,7 @@ def test_no_derivative_in_the_region_is_above_the_constant(seed: int) -> None:
         J = attention.blocks(Z)
         for norm in NORMS:
             for kind in KINDS:
-                value, _ = _stretch(J, columns_that_count(region, kind), norm, rng)
+                value, _ = climbed(J, columns_that_count(region, kind), norm, rng)
                 assert value <= float(norms.attention(region, norm, kind)) * (1 + 1e-9)
 
 
@@ -113,7 +113,7 @@ def test_a_box_is_bracketed_from_both_sides(norm) -> None:  # type: ignore[no-un
     attention, rng = FloatAttention(layer.attention.heads, causal=False), np.random.default_rng(0)
     center = np.array([[float(x) for x in row] for row in Z.rows()])
     inside = max(
-        _stretch(attention.blocks(center + (rng.random((2, 2)) - 0.5) / 512), range(2), norm, rng)[0] for _ in range(50)
+        climbed(attention.blocks(center + (rng.random((2, 2)) - 0.5) / 512), range(2), norm, rng)[0] for _ in range(50)
     )
     assert inside <= float(cover.bound) <= 1.2 * inside
 

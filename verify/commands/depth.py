@@ -203,8 +203,8 @@ def _text(findings: _Findings, paths: list[tuple[Path, str]]) -> str:
             f"keep {decimal_below(separated.factor)} of the inputs' distance)"
         )
     elif findings.forgotten is not None:
-        X, other = findings.forgotten.inputs[:2]
-        lines.append(f"prompted-injectivity: refuted (two inputs have one output: {X} and {other})")
+        tokens = [", ".join(map(str, X.column(0))) for X in findings.forgotten.inputs[:2]]
+        lines.append(f"prompted-injectivity: refuted (the inputs ({tokens[0]}) and ({tokens[1]}) have one output)")
     else:
         lines.append(f"prompted-injectivity: undecided ({findings.reason})")
     for path, sentence in paths:

@@ -21,6 +21,15 @@ from constructions.depth.same_output import two_layers, uniform_path
 CAP = 0.999
 
 
+def start(depth: int, r: float) -> np.ndarray:
+    """Two steps of constant 1 in the best direction, then straight on: near 4(1 + √r) at depth 3 where r < 1."""
+    size = min(r, 4.0)
+    turn = np.exp(1j * np.arccos(size / 2 - 1))
+    points = [1 + turn, size * turn]
+    points += [points[1] + (-r - points[1]) * (i + 1) / (depth - 2) for i in range(depth - 3)]
+    return np.array([[z.real, z.imag] for z in points[: depth - 1]]).ravel()
+
+
 def searched(depth: int, r: float, starts: int = 6) -> list[tuple[float, float]] | None:
     """The points between δ and −rδ of a path with a small product, or None where no path with all c < 1 is found."""
     rng, best, path = np.random.default_rng(depth), np.inf, None
@@ -33,15 +42,15 @@ def searched(depth: int, r: float, starts: int = 6) -> list[tuple[float, float]]
         c = steps(t)
         return float(np.log1p(c).sum() + weight * np.maximum(0, c - CAP).sum())
 
-    for _ in range(starts):
-        t = rng.normal(size=2 * (depth - 1))
-        for weight in (1.0, 100.0):
+    for k in range(starts):
+        t = rng.normal(size=2 * (depth - 1)) if k else start(depth, r)
+        for weight in (1.0, 10.0, 100.0):
             t = minimize(
                 loss,
                 t,
                 args=(weight,),
                 method="Nelder-Mead",
-                options={"maxiter": 1500, "maxfev": 1500, "xatol": 1e-10, "fatol": 1e-12},
+                options={"maxiter": 6000, "maxfev": 6000, "xatol": 1e-10, "fatol": 1e-12},
             ).x
         c = steps(t)
         if c.max() < 1 and np.prod(1 + c) < best:
@@ -62,6 +71,10 @@ def main() -> None:
             "enclosed fold",
             "",
         )
+    frobenius = fold(fmpq(1, 2**21), w=10, norm="frobenius")
+    table.add_row(
+        "attention alone, norm frobenius", "1", "2", f"{float(frobenius.product):.6f}", "enclosed, our balls", ""
+    )
     for kappa in (10, 13, 16):
         found = two_layers(fmpq(1, 2**kappa))
         table.add_row(
@@ -72,7 +85,7 @@ def main() -> None:
             f"exact, {len(found.inputs)} inputs",
             "",
         )
-    for m_p, m in ((1, 4), (1, 1), (4, 1)):
+    for m_p, m in ((1, 4), (1, 2), (1, 1), (2, 1), (4, 1)):
         r = m_p / m
         for depth in (2, 3, 4, 5):
             path = searched(depth, r)

@@ -55,8 +55,10 @@ def _run(model: Transformer, p: fmpq, x: fmpq) -> arb:
     return Z[0, 1]
 
 
-def fold(epsilon: fmpq = EPSILON, w: int = 4) -> Fold:
+def fold(epsilon: fmpq = EPSILON, w: int = 4, norm: Norm = NORM) -> Fold:
     """The two layers for a small ε; ``w`` is the difference of the two tokens' scores of their own differences.
+
+    In the norm max, w = 4 does. In the Frobenius norm what the prompt learns of x must be small as well: w = 10.
 
     Raises Undecided when the constants or the fold cannot be certified (ε too large or far too small for 192 bits).
 
@@ -76,11 +78,11 @@ def fold(epsilon: fmpq = EPSILON, w: int = 4) -> Fold:
         own, prompts = 1 + J[1][1][0, 0], J[0][1][0, 0]
         second = one_head(RationalMatrix.zeros(1, 1), one, RationalMatrix.of([[_short(-2 * own / (own + prompts))]]))
         half = _power_below(epsilon / 2**10)
-        boxes = [box_cover(first, Z, half, NORM, "joint", 1, max_leaves=16)]
+        boxes = [box_cover(first, Z, half, norm, "joint", 1, max_leaves=16)]
         image = first(BallMatrix.embed(Z))
         assert isinstance(image, BallMatrix)
         center = RationalMatrix.of([[_short(image[0, 0]), _short(image[0, 1])]])
-        boxes.append(box_cover(second, center, 4 * half, NORM, "joint", 1, max_leaves=16))
+        boxes.append(box_cover(second, center, 4 * half, norm, "joint", 1, max_leaves=16))
         if any(cover.bound >= 1 for cover in boxes):
             raise Undecided(f"fold: a constant is not below 1 for ε = {epsilon}")
         product = (1 + boxes[0].bound) * (1 + boxes[1].bound)

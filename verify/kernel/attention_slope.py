@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from attention import Head, joined
 from attention_bound import Asked, read_asked
-from interval_matrices import Row, Rows, applied, combined, dot, enclosed_row, least_square, plus
+from interval_matrices import Row, applied, dot, enclosed_row, least_square, plus
 from intervals import enclosed_exps, exactly, total
 from limits import DEADLINE, demand
 from rational import Matrix, Scalar
@@ -72,12 +72,8 @@ def _derivative(head: Head, Z: Matrix, direction: Matrix, j: int, seen: int) -> 
     changes = enclosed_row(moves @ q + tokens @ q_moved, BITS)
     mean = dot(weights, changes, BITS)
     changed = [weight * (change - mean) for weight, change in zip(weights, changes, strict=True)]
-    moved = plus(combined(weights, _rows(moves), BITS), combined(changed, _rows(tokens), BITS))
+    moved = plus(applied(moves.transposed(), weights, BITS), applied(tokens.transposed(), changed, BITS))
     return applied(head.W_o, applied(head.W_v, moved, BITS), BITS)
-
-
-def _rows(tokens: Matrix) -> Rows:
-    return [enclosed_row(tokens.row(k), BITS) for k in range(len(tokens.rows))]
 
 
 def read_slope(instance: Field, witness: Field) -> Slope:

@@ -1,8 +1,10 @@
 """Proofs that the spectral norm of a matrix is below a number."""
 
 from dataclasses import dataclass
+from itertools import islice
+from operator import mul
 
-from limits import demand
+from limits import bounded, demand
 from rational import Matrix, Scalar, identity, is_positive_definite, read_matrix, read_scalar
 from reading import Field
 from rounding import rounded_up
@@ -16,10 +18,12 @@ def gram_size(W: Matrix) -> int:
 def minus_gram(bound: Scalar, W: Matrix) -> Matrix:
     """v 1 - G with G = W^T W or W W^T, whichever is smaller (the first if they are of one size)."""
     tall = W if len(W.rows) < W.width else W.transposed()
-    G = tall.times(tall.transposed())
-    multiple = tuple(tuple(bound.num * x for x in row) for row in identity(G.width).rows)
-    minus_G = tuple(tuple(-x for x in row) for row in G.rows)
-    return Matrix(multiple, bound.den, G.width) + Matrix(minus_G, G.den, G.width)
+    size = len(tall.rows)
+    below = bounded(sum(map(mul, tall.rows[i], tall.rows[j])) for i in range(size) for j in range(i + 1))
+    triangle = [list(islice(below, i + 1)) for i in range(size)]
+    minus_G = tuple(tuple(-triangle[max(i, j)][min(i, j)] for j in range(size)) for i in range(size))
+    multiple = tuple(tuple(bound.num * x for x in row) for row in identity(size).rows)
+    return Matrix(multiple, bound.den, size) + Matrix(minus_G, W.den**2, size)
 
 
 @dataclass(frozen=True)

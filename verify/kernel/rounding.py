@@ -66,9 +66,15 @@ def root_above(value: Scalar) -> Scalar:
         if (roots[0] ** 2, roots[1] ** 2) == (num, den):
             return rounded_up(Scalar(*roots))
     # The least r with (r / 2^shift)^2 >= num / den.
-    shift = max(0, BITS + (den.bit_length() - num.bit_length()) // 2 + 1)
-    square = -((-num << 2 * shift) // den)
-    return rounded_up(Scalar(isqrt(square - 1) + 1, 1 << shift))
+    shift = BITS + (den.bit_length() - num.bit_length()) // 2 + 1
+    if shift < 0:
+        return rounded_up(Scalar(_root(-(-num // (den << -2 * shift))) << -shift, 1))
+    return rounded_up(Scalar(_root(-((-num << 2 * shift) // den)), 1 << shift))
+
+
+def _root(number: int) -> int:
+    """The least root r >= sqrt(number), for a number above 0."""
+    return isqrt(number - 1) + 1
 
 
 def square(value: Scalar) -> Scalar:

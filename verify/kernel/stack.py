@@ -12,7 +12,7 @@ from fractions_of_sums import ZERO
 from limits import demand
 from prompt_setting import describe_layer, in_words
 from rational import Matrix, Scalar, Vector, read_matrix, read_scalar
-from reading import Field
+from reading import SAFE, Field
 from rounding import at_most, larger, length_above, rounded_up, square, whole
 from vectors import sum_of
 
@@ -150,10 +150,10 @@ def read_positive(field: Field) -> Scalar:
 
 
 def read_count(field: Field, least: int) -> int:
-    """An integer that is at least so large."""
+    """An integer that is at least so large, and below 2^53."""
     count = field.integer()
-    if count < least:
-        field.fail(f"an integer from {least} on")
+    if not least <= count < SAFE:
+        field.fail(f"an integer from {least} on, below 2^53")
     return count
 
 

@@ -102,7 +102,6 @@ class LayerNorms:
     W_2: NormProof
     offset: fmpq
     causal: bool
-    d: int
 
     @classmethod
     def of(cls, layer: Layer, relative_error: fmpq = TIGHT) -> LayerNorms:
@@ -121,7 +120,6 @@ class LayerNorms:
             spectral_norm(mlp.W_2, relative_error),
             length_above(_at_zero(mlp)),
             attention.causal,
-            layer.width,
         )
 
     def attention(self, region: Region, norm: Norm, kind: Kind) -> fmpq:
@@ -130,7 +128,7 @@ class LayerNorms:
 
         The root of the sum of squares of the heads' constants is not a bound: two equal heads double it.
         """
-        slopes = [_slope(head, region, norm, kind, self.causal, self.d) for head in self.heads]
+        slopes = [_slope(head, region, norm, kind, self.causal) for head in self.heads]
         return self._combined(slopes)
 
     def gain(self) -> fmpq:
@@ -160,7 +158,7 @@ class LayerNorms:
         return above(min(total, self.joined.output.bound * root_above(squares)))
 
 
-def _slope(head: HeadNorms, region: Region, norm: Norm, kind: Kind, causal: bool, d: int) -> fmpq:
+def _slope(head: HeadNorms, region: Region, norm: Norm, kind: Kind, causal: bool) -> fmpq:
     """A head's constant divided by the norm of its values."""
     R = region.radius
     alpha, c = head.bilinear.bound, head.bias
@@ -171,7 +169,7 @@ def _slope(head: HeadNorms, region: Region, norm: Norm, kind: Kind, causal: bool
     in_balls = root_above(fmpq(n)) * (1 + R * q) + alpha * R * R
     D2 = region.prompt_length * region.prompt_radius**2 + region.input_length * region.input_radius**2
     M = region.length
-    spectral = (2 if causal else 1) + (1 + root_above(fmpq(min(d, M))) / 2) * alpha * D2 + root_above(M * D2) * c
+    spectral = (2 if causal else 1) + fmpq(3, 2) * alpha * D2 + root_above(M * D2) * c
     return min(in_balls, spectral)
 
 

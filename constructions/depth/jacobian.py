@@ -61,8 +61,8 @@ def derivative(attention: Attention, Z: RationalMatrix, direction: RationalMatri
 
     >>> from constructions.depth.constants import one_head
     >>> layer = one_head(*[RationalMatrix.of([[1]])] * 3)
-    >>> derivative(layer.attention, RationalMatrix.of([[1, 1]]), RationalMatrix.of([[2, 4]]))[0, 1]
-    3.00000000000000
+    >>> float(derivative(layer.attention, RationalMatrix.of([[1, 1]]), RationalMatrix.of([[2, 4]]))[0, 1])
+    3.0
     """
     rows = blocks(attention, arb_mat(Z.mat))
     d, M = Z.shape

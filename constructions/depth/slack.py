@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+import flint
 import numpy as np
 from flint import arb, arb_mat, fmpq
 
@@ -26,6 +27,7 @@ from constructions.verdict import Undecided
 MAX_LEAVES = 600
 ROUNDING = 30
 """Bits after the point to which a point found in floats is rounded."""
+PRECISION = 128
 ROOM = fmpq(1, 2**40)
 """Relative room between a bound in balls and the one that is stated, for another arithmetic to confirm it."""
 
@@ -71,7 +73,8 @@ def steep(
             best, found = value, (Z, direction)
     Z_exact = _rounded(found[0] * (1 - 2.0**-20))
     direction_exact = _rounded(found[1] / max(float(np.abs(found[1]).max()), 1e-300))
-    ratio = slope(layer.attention, Z_exact, direction_exact, region, norm, kind)
+    with flint.ctx.workprec(PRECISION):
+        ratio = slope(layer.attention, Z_exact, direction_exact, region, norm, kind)
     lowest = midpoint(ratio.lower()) if ratio.is_finite() else fmpq(0)
     return Steep(Z_exact, direction_exact, below(root_below(max(lowest, fmpq(0))) * (1 - fmpq(1, 2**30)), 40))
 
@@ -186,6 +189,11 @@ def _plain(node: dict[str, Any]) -> Any:
 
 
 def _bound(attention: Attention, center: list[fmpq], sizes: list[fmpq], counted: range, norm: Norm, d: int) -> fmpq:
+    with flint.ctx.workprec(PRECISION):
+        return _bound_now(attention, center, sizes, counted, norm, d)
+
+
+def _bound_now(attention: Attention, center: list[fmpq], sizes: list[fmpq], counted: range, norm: Norm, d: int) -> fmpq:
     M = len(center) // d
     Z = arb_mat(d, M, [_ball(center[c + d * j], sizes[c + d * j]) for c in range(d) for j in range(M)])
     rows = blocks(attention, Z)

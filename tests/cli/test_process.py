@@ -108,7 +108,13 @@ def test_interrupted_audit_leaves_whole_files_and_can_go_on(tmp_path: Path, jobs
     out = tmp_path / "out"
     arguments = ["audit", "--claim", "direction-lemma", "--thorough", "--out", str(out), "--jobs", str(jobs)]
     running = subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=environment()
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=environment(),
+        # a shell that puts the tests into the background makes its children ignore interrupts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not list(out.glob("cases/*.json")) and time.monotonic() < deadline:

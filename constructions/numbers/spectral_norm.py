@@ -21,7 +21,8 @@ TIGHT = fmpq(1, 2**20)
 
 @dataclass(frozen=True)
 class NormProof:
-    """‖W‖_2 < ``bound`` for the W it was made for, by ``factor``; for W = 0 the bound is 0 and there is no factor.
+    """‖W‖_2 < ``bound`` for the W it was made for, by ``factor``; for W = 0 the bound is 0 and there is no factor, nor
+    is there one where the bound was proved in another way (:mod:`constructions.numbers.norm_enclosure`).
 
     The Gram matrix is that of the columns, or of the rows where W has fewer of them.
     """

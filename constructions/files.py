@@ -165,7 +165,8 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _load(path: str | os.PathLike[str], expected_format: str) -> _Node:
+def read_document(path: str | os.PathLike[str], expected_format: str) -> _Node:
+    """The object of a JSON file of this format, to be taken apart. Raises InputError."""
     file = os.fspath(path)
     try:
         with open(file, "rb") as stream:
@@ -268,7 +269,7 @@ def _layer(node: _Node, causal: bool) -> Layer:
 
 def read_model(path: str | os.PathLike[str]) -> Transformer:
     """The transformer of a MODEL.json. Raises InputError."""
-    node = _load(path, MODEL_FORMAT)
+    node = read_document(path, MODEL_FORMAT)
     fields = node.object(["format", "layers"], ["E", "causal"])
     causal = fields["causal"].boolean() if "causal" in fields else False
     layers = tuple(_layer(item, causal) for item in fields["layers"].list("layers"))
@@ -278,7 +279,7 @@ def read_model(path: str | os.PathLike[str]) -> Transformer:
 
 def read_data(path: str | os.PathLike[str]) -> Dataset:
     """The dataset of a DATA.json. Raises InputError."""
-    node = _load(path, DATA_FORMAT)
+    node = read_document(path, DATA_FORMAT)
     fields = node.object(["format", "examples"])
     examples = []
     for item in fields["examples"].list("examples"):
@@ -302,7 +303,7 @@ class PromptBox:
 
 def read_prompt(path: str | os.PathLike[str]) -> PromptBox:
     """The prompt of a PROMPT.json. Raises InputError."""
-    node = _load(path, PROMPT_FORMAT)
+    node = read_document(path, PROMPT_FORMAT)
     fields = node.object(["format", "P"], ["radius"])
     radius = fields["radius"].number() if "radius" in fields else fmpq(0)
     if radius < 0:

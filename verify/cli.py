@@ -14,11 +14,23 @@ from typing import Any, NoReturn
 from constructions.files import InputError
 from constructions.verdict import Undecided
 from verify import __version__
-from verify.commands import audit, check, compare, constants, decide, depth, doctor, floor, show, universality
+from verify.commands import (
+    audit,
+    check,
+    checkpoints,
+    compare,
+    constants,
+    decide,
+    depth,
+    doctor,
+    floor,
+    show,
+    universality,
+)
 from verify.commands.answer import Answer, Exit, OverLimitsError, TimeLimitError
 from verify.kernel_process import DisagreementError, KernelError, printable
 
-COMMANDS = (audit, decide, floor, compare, universality, constants, depth, check, show, doctor)
+COMMANDS = (audit, decide, floor, compare, universality, constants, depth, checkpoints, check, show, doctor)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,9 @@ from constructions.transformer import Attention, FeedForward, Head, Layer
 from verify.cli import main
 
 Json = dict[str, Any]
+CHECKPOINTS = str(Path(__file__).parents[1] / "checkpoints")
+if CHECKPOINTS not in sys.path:
+    sys.path.append(CHECKPOINTS)  # at the end: the kernel's tests import a conftest of their own by name
 
 
 @dataclass(frozen=True)

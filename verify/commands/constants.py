@@ -38,7 +38,7 @@ def add_sizes(parser: argparse.ArgumentParser, *, required: bool = True) -> None
 
 def number(args: argparse.Namespace, name: str) -> fmpq:
     """The rational value of an option. Raises InputError."""
-    text = getattr(args, name)
+    text = getattr(args, name.replace("-", "_"))
     if len(text) > 1000 or (("e" in text or "E" in text) and not _moderate(text)):
         raise InputError(f"--{name}: expected a rational number of moderate size, found {text[:60]!r}")
     try:

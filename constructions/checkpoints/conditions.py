@@ -50,7 +50,7 @@ def _full_rank(layer: LayerReport) -> Condition:
         proofs["W_k", head.group] = head.ranks["W_k"]
         proofs["W_v", head.group] = head.ranks["W_v"]
     deficits = [f"{name} of head {i}: {p.rank} of {p.full}" for (name, i), p in proofs.items() if not p.is_full]
-    detail = f"{len(proofs) - len(deficits)} of {len(proofs)} matrices"
+    detail = f"{len(proofs) - len(deficits)} of {len(proofs)} have it"
     if deficits:
         detail += "; " + "; ".join(deficits[:4]) + ("; …" if len(deficits) > 4 else "")
     says = "every W_q, W_k and W_v has full rank"

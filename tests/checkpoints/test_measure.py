@@ -187,7 +187,7 @@ def test_deficits_and_whole_heads() -> None:
     found = report(made)
     condition = by_slug(layer_conditions(found, fmpq(1)))["full-rank"]
     assert condition.status == "fails"
-    assert condition.detail == "2 of 4 matrices; W_v of head 0: 0 of 3; W_q of head 1: 2 of 3"
+    assert condition.detail == "2 of 4 have it; W_v of head 0: 0 of 3; W_q of head 1: 2 of 3"
     assert found.heads[1].ranks["W_q"].relations[0]
     assert found.heads[0].value == ZERO
     one = report(random_weights(np.random.default_rng(9), 3, 1))

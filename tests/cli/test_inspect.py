@@ -65,7 +65,9 @@ def test_every_family(run: Any, run_json: Any, kind: str, title: str) -> None:
         assert (layer["norms"]["W_gate"] is None) == (kind != "llama")
     done = run("inspect", path, "--heads", 4)
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith(f"x.safetensors: {title} names; layers 0-1 of 0-1\nwidth d = 12, 4 heads of size s = 3")
+    assert done.out.startswith(
+        f"x.safetensors: {title} names; inspected layers: 0-1\nwidth d = 12, 4 heads of size s = 3"
+    )
     assert max(map(len, done.out.split("all of this is about")[0].splitlines())) <= 165
     topics = {remark["topic"]: remark["covered"] for remark in document["remarks"]}
     assert topics["layer norm"] is False
@@ -160,7 +162,7 @@ def test_layers_with_gaps_in_their_numbers(run: Any) -> None:
     tensors = stored("bert", [random_weights(np.random.default_rng(3), 4, 2) for _ in range(4)])
     kept = {name: value for name, value in tensors.items() if "layer.1." not in name}
     done = run("inspect", write(Path("x.safetensors"), kept), "--heads", 2)
-    assert "layers 0, 2, 3 of 0, 2, 3" in done.out
+    assert "inspected layers: 0, 2, 3\n" in done.out
 
 
 def test_a_mapping_and_a_configuration(run_json: Any) -> None:

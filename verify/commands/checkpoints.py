@@ -281,8 +281,7 @@ def _text(found: Inspection) -> str:
         f"{family.name} names" if found.naming.family.prefix == "" else f"{family.name} names after {family.prefix}"
     )
     lines = [
-        f"{', '.join(found.tensors.files)}: {called}; layers {_numbers([each.index for each in found.layers])} "
-        f"of {_numbers(found.naming.layers)}",
+        f"{', '.join(found.tensors.files)}: {called}; inspected layers: {_inspected(found)}",
         f"width d = {first.width}, {len(first.heads)} heads of size s = {first.head_size} ({found.count.source})"
         + _groups(first.heads),
         f"all norms are upper bounds, at most {decimal_bound(100 * found.error, True, 3)}% too large; "
@@ -301,6 +300,12 @@ def _text(found: Inspection) -> str:
     lines.append("covered:")
     lines += [_remark(each) for each in found.remarks if each.covered]
     return "\n".join(lines)
+
+
+def _inspected(found: Inspection) -> str:
+    chosen = [layer.index for layer in found.layers]
+    everything = len(chosen) == len(found.naming.layers)
+    return _numbers(chosen) + ("" if everything else f" (of {_numbers(found.naming.layers)})")
 
 
 def _groups(heads: Sequence[HeadReport]) -> str:

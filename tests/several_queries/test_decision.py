@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import Counter
 from contextlib import suppress
@@ -150,5 +151,7 @@ def test_decisions_agree_with_a_grid(seed: int) -> None:
 
 
 def test_all_kinds_were_decided() -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        pytest.skip("the tests that are counted here may have run in another worker")
     """The grid is no empty test (it has run before, in the same process, or nothing is known)."""
     assert not SEEN or min(SEEN[kind] for kind in ("memorizable, seen on the grid", "unmemorizable")) >= 3, SEEN

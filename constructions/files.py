@@ -311,16 +311,18 @@ def read_prompt(path: str | os.PathLike[str]) -> PromptBox:
     return PromptBox(fields["P"].matrix(), radius)
 
 
-def _number_json(x: fmpq) -> int | str:
+def number_json(x: fmpq) -> int | str:
+    """A number as the files write it: an integer, or text p/q."""
     return int(x.p) if x.q == 1 and abs(x.p) < 1 << 53 else f"{x.p}/{x.q}" if x.q != 1 else str(x.p)
 
 
-def _rows_json(matrix: RationalMatrix) -> list[list[int | str]]:
-    return [[_number_json(x) for x in row] for row in matrix.rows()]
+def rows_json(matrix: RationalMatrix) -> list[list[int | str]]:
+    """The rows of a matrix as the files write them."""
+    return [[number_json(x) for x in row] for row in matrix.rows()]
 
 
 def _vector_json(matrix: RationalMatrix) -> list[int | str]:
-    return [_number_json(x) for x in matrix.column(0)]
+    return [number_json(x) for x in matrix.column(0)]
 
 
 def model_json(model: Transformer) -> dict[str, Any]:
@@ -328,30 +330,30 @@ def model_json(model: Transformer) -> dict[str, Any]:
     layers = []
     for layer in model.layers:
         heads = [
-            {name: _rows_json(getattr(head, name)) for name in ("W_q", "W_k", "W_v", "W_o")}
+            {name: rows_json(getattr(head, name)) for name in ("W_q", "W_k", "W_v", "W_o")}
             | {"b_q": _vector_json(head.b_q)}
             for head in layer.attention.heads
         ]
         item: dict[str, Any] = {"heads": heads, "attention": layer.attention.kind}
         mlp = layer.mlp
         if mlp.hidden:
-            item |= {"W_1": _rows_json(mlp.W_1), "b_1": _vector_json(mlp.b_1), "W_2": _rows_json(mlp.W_2)}
+            item |= {"W_1": rows_json(mlp.W_1), "b_1": _vector_json(mlp.b_1), "W_2": rows_json(mlp.W_2)}
         if mlp.hidden or any(x != 0 for x in mlp.b_2.column(0)):
             item["b_2"] = _vector_json(mlp.b_2)
         if mlp.units is not None:
             item["units"] = [
                 [
                     {
-                        "from": None if piece.start is None else _number_json(piece.start),
-                        "slope": _number_json(piece.slope),
-                        "intercept": _number_json(piece.intercept),
+                        "from": None if piece.start is None else number_json(piece.start),
+                        "slope": number_json(piece.slope),
+                        "intercept": number_json(piece.intercept),
                     }
                     for piece in unit.pieces
                 ]
                 for unit in mlp.units
             ]
         layers.append(item)
-    E = None if model.E is None else _rows_json(model.E)
+    E = None if model.E is None else rows_json(model.E)
     return {"format": MODEL_FORMAT, "layers": layers, "E": E, "causal": model.causal}
 
 
@@ -360,14 +362,14 @@ def data_json(dataset: Dataset) -> dict[str, Any]:
     examples: list[dict[str, Any]] = []
     for example in dataset.examples:
         last_only = example.targets.shape[1] == 1
-        targets = _vector_json(example.targets) if last_only else _rows_json(example.targets)
-        examples.append({"X": _rows_json(example.X), ("y" if last_only else "Y"): targets})
+        targets = _vector_json(example.targets) if last_only else rows_json(example.targets)
+        examples.append({"X": rows_json(example.X), ("y" if last_only else "Y"): targets})
     return {"format": DATA_FORMAT, "examples": examples}
 
 
 def prompt_json(prompt: PromptBox) -> dict[str, Any]:
     """The PROMPT.json object of a prompt."""
-    return {"format": PROMPT_FORMAT, "P": _rows_json(prompt.P), "radius": _number_json(prompt.radius)}
+    return {"format": PROMPT_FORMAT, "P": rows_json(prompt.P), "radius": number_json(prompt.radius)}
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

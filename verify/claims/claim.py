@@ -8,6 +8,7 @@ from typing import Any
 
 from constructions.verdict import Evidence, Verdict
 from verify.certificate import Certificate
+from verify.falsifiers.falsifier import Falsifier
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Claim:
     """A claim as an object: the registry, the audit, the docs and the test ids are made from these.
 
     ``cases(settings)`` lists the instances; ``scope`` says in one line what a proved case proves. ``expected`` is the
-    verdict of an audit that finds everything as claimed.
+    verdict of an audit that finds everything as claimed. ``falsifier`` is the search that tries to refute it.
     """
 
     slug: str
@@ -63,3 +64,4 @@ class Claim:
     expected: Verdict = Verdict.PROVED
     depends: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    falsifier: Falsifier | None = None

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, minimize
 
 from constructions.data import Dataset, Example
+from constructions.experiments.prompt_loss import PromptLoss
 from constructions.numbers.rational import RationalMatrix
 from constructions.single_layer.curve import LossBounds, RationalPrompt, loss_curve
 from constructions.single_layer.loss_problem import LossProblem
@@ -35,7 +36,6 @@ from constructions.single_layer.preimage import preimage
 from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
 from constructions.verdict import Undecided
 from verify.instances import random_matrix, random_mlp
-from verify.search import PromptLoss
 
 Floats = NDArray[np.float64]
 LENGTHS = (1, 2, 4, 16)

@@ -21,13 +21,14 @@ import numpy as np
 from scipy.optimize import minimize
 
 from constructions.data import Dataset
+from constructions.experiments.prompt_loss import PromptLoss
 from constructions.single_layer.low_rank import NoUpdateError, solve_exactly, triangular_update
 from constructions.single_layer.prompt_length import NotTightError, PromptDataset, prove_tight, tight_dataset
 from constructions.transformer import Transformer
 from verify.claims.low_rank_memorization import random_data
 from verify.claims.prompt_length_bound import tight_certificate
 from verify.kernel_process import accepted
-from verify.search import PromptLoss, adversary
+from verify.search import adversary
 
 
 def near_prompt(data: PromptDataset, rounded: Dataset, seed: int) -> float:

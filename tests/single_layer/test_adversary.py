@@ -9,11 +9,12 @@ import pytest
 from flint import fmpq
 
 from constructions.data import Dataset, Example
+from constructions.experiments.prompt_loss import PromptLoss, to_array
 from constructions.numbers.rational import RationalMatrix
 from constructions.single_layer.pair import closeness_pair, orthogonal_pair, unmemorizable_pair
 from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
 from verify.instances import random_head, random_layer, random_matrix, random_mlp
-from verify.search import PromptLoss, adversary, to_array
+from verify.search import adversary
 
 
 def exact(values: np.ndarray) -> RationalMatrix:

@@ -1,0 +1,1 @@
+"""Training runs beside certified curves: datasets, losses with gradients in floats, descent, exact comparison."""

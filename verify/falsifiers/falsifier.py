@@ -22,12 +22,14 @@ from constructions.verdict import Verdict
 from verify.counterexample import Counterexample
 
 LOWERED = fmpq(99, 100)
+RAISED = fmpq(101, 100)
 
 
 @dataclass(frozen=True)
 class Flaw:
     """A planted mistake: ``dropped`` names a condition that instances need not meet, ``lowered`` a constant that is
-    multiplied by ``factor``. Exactly one of the two is given."""
+    multiplied by ``factor`` (99/100, or 101/100 for a constant that bounds from below). Exactly one of the two is
+    given."""
 
     dropped: str | None = None
     lowered: str | None = None
@@ -48,12 +50,13 @@ class Flaw:
 @dataclass(frozen=True)
 class Trial:
     """One instance that was tried. ``slack`` is 1 − (what was reached)/(what the claim allows), 0 where the claim is
-    exhausted, negative where it is broken; None where the claim has no constant. ``what`` tells the instance in a few
-    words."""
+    exhausted, negative where it is broken; None where nothing was measured. ``constant`` names the constant that it
+    measures; it may be left out where the claim has only one. ``what`` tells the instance in a few words."""
 
     what: str
     slack: fmpq | None = None
     counterexample: Counterexample | None = None
+    constant: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,12 @@ class Search:
 class Falsifier:
     """The search of one claim.
 
-    ``conditions`` and ``constants`` name what a flaw may drop or lower, with what each says. ``trials(search)`` yields
-    instances for as long as it is asked, structured ones first, then random ones and climbs from the best so far.
-    ``unfindable`` names the flaws that no search can find, and why: dropping them leaves the claim true, say.
-    ``budget`` is how many trials are made unless another number is asked for.
+    ``conditions`` and ``constants`` name what a flaw may drop or lower, with what each says. ``raised`` names the
+    constants that bound from below: a claim is made too strong by raising them. ``trials(search)`` yields instances for
+    as long as it is asked, structured ones first, then random ones and climbs from the best so far. ``unfindable``
+    names the conditions and constants whose flaws no search can find, and why: dropping them leaves the claim true,
+    say. ``budget`` is how many trials are made unless another number is asked for. Raises ValueError for names that
+    are none of its conditions and constants.
     """
 
     slug: str
@@ -93,22 +98,45 @@ class Falsifier:
     constants: Mapping[str, str] = field(default_factory=dict)
     unfindable: Mapping[str, str] = field(default_factory=dict)
     budget: int = 100
+    raised: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        known = [*self.conditions, *self.constants]
+        if len(set(known)) < len(known):
+            raise ValueError(f"{self.slug}: expected different names of conditions and constants, found {known}")
+        for name in [*self.unfindable, *sorted(self.raised)]:
+            if name not in (self.constants if name in self.raised else known):
+                raise ValueError(f"{self.slug}: expected a name of {', '.join(known) or '(none)'}, found {name!r}")
 
     def flaws(self) -> list[Flaw]:
-        """All mutated copies: each condition dropped, each constant lowered by one per cent."""
-        return [Flaw(dropped=name) for name in self.conditions] + [Flaw(lowered=name) for name in self.constants]
+        """All mutated copies: each condition dropped, each constant made too strong by one per cent."""
+        constants = [Flaw(lowered=c, factor=RAISED if c in self.raised else LOWERED) for c in self.constants]
+        return [Flaw(dropped=name) for name in self.conditions] + constants
+
+    def reason(self, flaw: Flaw) -> str | None:
+        """Why no search can find this flaw; None where the falsifier has to find it."""
+        return self.unfindable.get(flaw.dropped or flaw.lowered or "")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The smallest ``slack`` met of one constant, and the instance ``at`` which it was met."""
+
+    slack: fmpq
+    at: str
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a search found: never more than refuted. ``slack`` is the smallest one met, ``at`` the instance that had
-    it."""
+    """What a search found: never more than refuted. ``tightness`` has the smallest slack of each constant; ``slack`` is
+    the smallest of them all, ``at`` the instance that had it (or the counterexample)."""
 
     verdict: Verdict
     tried: int
     slack: fmpq | None
     at: str | None
     counterexample: Counterexample | None
+    tightness: Mapping[str, Measured] = field(default_factory=dict)
 
 
 def falsify(
@@ -140,15 +168,21 @@ def falsify(
     start, tried = time.monotonic(), 0
     smallest: fmpq | None = None
     at: str | None = None
+    tightness: dict[str, Measured] = {}
+    only = next(iter(falsifier.constants)) if len(falsifier.constants) == 1 else "slack"
     trials = falsifier.trials(search)
     while tried < allowed and (max_seconds is None or time.monotonic() - start < max_seconds):
         trial = next(trials, None)
         if trial is None:
             break
         tried += 1
-        if trial.slack is not None and (smallest is None or trial.slack < smallest):
-            smallest, at = trial.slack, trial.what
+        if trial.slack is not None:
+            name = trial.constant or only
+            if name not in tightness or trial.slack < tightness[name].slack:
+                tightness[name] = Measured(trial.slack, trial.what)
+            if smallest is None or trial.slack < smallest:
+                smallest, at = trial.slack, trial.what
         on_progress(tried, allowed, smallest)
         if trial.counterexample is not None:
-            return Outcome(Verdict.REFUTED, tried, smallest, trial.what, trial.counterexample)
-    return Outcome(Verdict.UNDECIDED, tried, smallest, at, None)
+            return Outcome(Verdict.REFUTED, tried, smallest, trial.what, trial.counterexample, tightness)
+    return Outcome(Verdict.UNDECIDED, tried, smallest, at, None, tightness)

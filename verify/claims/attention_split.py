@@ -12,6 +12,7 @@ from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims.claim import Case, CaseResult, Claim, Settings
+from verify.falsifiers.attention_split import FALSIFIER
 from verify.instances import random_head, random_matrix
 
 SLUG = "attention-split"
@@ -79,4 +80,5 @@ CLAIM = Claim(
     source="THEORY section 1; cf. Wang et al. 2023, proof of Theorem 2",
     scope="the identity for this head, token, context and prompt, in Frac(Q[e^q])",
     cases=cases,
+    falsifier=FALSIFIER,
 )

@@ -15,6 +15,7 @@ from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims.claim import Case, CaseResult, Claim, Settings
+from verify.falsifiers.direction_lemma import FALSIFIER
 from verify.instances import random_full_rank, random_head, random_matrix
 
 SLUG = "direction-lemma"
@@ -96,4 +97,5 @@ CLAIM = Claim(
     scope="the output A is attained exactly by the token x_1 of the closed form, for this head",
     cases=cases,
     depends=("attention-split",),
+    falsifier=FALSIFIER,
 )

@@ -15,6 +15,7 @@ from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
+from verify.falsifiers.mlp_injectivity import FALSIFIER
 from verify.instances import random_matrix, random_mlp
 
 SLUG = "mlp-injectivity"
@@ -108,4 +109,5 @@ CLAIM = Claim(
             "‖W_1‖‖W_2‖ < 1 is not needed: Example 1 has norm product d·r and is injective.", "paper-example-1-negative"
         ),
     ),
+    falsifier=FALSIFIER,
 )

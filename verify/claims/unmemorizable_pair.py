@@ -25,6 +25,7 @@ from constructions.verdict import Evidence, Memorization, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
+from verify.falsifiers.unmemorizable_pair import FALSIFIER
 from verify.instances import random_full_rank, random_layer
 from verify.search import adversary
 
@@ -232,4 +233,5 @@ CLAIM = Claim(
         ),
         Finding("With several heads the cone argument has to be made head by head.", "cone-d4-heads2"),
     ),
+    falsifier=FALSIFIER,
 )

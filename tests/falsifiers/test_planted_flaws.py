@@ -1,0 +1,50 @@
+"""Every falsifier against its own claim, mutated: each planted flaw is found within the default budget, or the
+falsifier says why no search can find it; and nothing is found against the claim as it stands."""
+
+from __future__ import annotations
+
+import pytest
+
+from constructions.verdict import Evidence, Verdict
+from verify.claims import REGISTRY
+from verify.falsifiers.falsifier import Falsifier, Flaw, falsify
+
+FALSIFIERS = {slug: claim.falsifier for slug, claim in REGISTRY.items() if claim.falsifier is not None}
+FLAWS = [(slug, flaw) for slug, falsifier in FALSIFIERS.items() for flaw in falsifier.flaws()]
+PART = 4  # of the budget, for the claims as they stand
+
+
+def the(slug: str) -> Falsifier:
+    falsifier = FALSIFIERS[slug]
+    assert falsifier is not None
+    return falsifier
+
+
+@pytest.mark.parametrize(("slug", "flaw"), FLAWS, ids=[f"{slug}: {flaw}" for slug, flaw in FLAWS])
+def test_a_planted_flaw_is_found(slug: str, flaw: Flaw) -> None:
+    falsifier = the(slug)
+    reason = falsifier.reason(flaw)
+    if reason is not None:
+        assert len(reason) > 40, f"{slug}: {flaw} cannot be found, but the reason is only {reason!r}"
+        return
+    found = falsify(falsifier, flaw=flaw)
+    assert found.verdict is Verdict.REFUTED, f"{slug}: {flaw} was not found in {found.tried} trials"
+    assert found.counterexample is not None
+    assert found.counterexample.claim == slug
+    assert found.counterexample.evidence is not Evidence.SAMPLED
+    assert found.counterexample.document()["sentence"]
+
+
+@pytest.mark.parametrize("slug", FALSIFIERS)
+def test_the_claim_itself_is_not_refuted(slug: str) -> None:
+    falsifier = the(slug)
+    assert falsifier.slug == slug
+    assert falsifier.flaws()
+    budget = -(-falsifier.budget // PART)
+    found = falsify(falsifier, budget=budget)
+    assert found.verdict is Verdict.UNDECIDED, found.counterexample
+    assert found.tried == budget
+    measurable = {name for name in falsifier.constants if name not in falsifier.unfindable}
+    assert measurable <= set(found.tightness) <= set(falsifier.constants)
+    assert all(measured.slack >= 0 for measured in found.tightness.values())
+    assert falsify(falsifier, budget=min(budget, 12)) == falsify(falsifier, budget=min(budget, 12))

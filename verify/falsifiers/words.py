@@ -1,0 +1,19 @@
+"""Numbers of an instance in a few digits: for sentences, never for decisions."""
+
+from __future__ import annotations
+
+from flint import arb, fmpq
+
+from constructions.numbers.exponential import ExpFraction, ExpSum
+
+
+def digits(x: int | fmpq | arb | ExpSum | ExpFraction) -> str:
+    """About ten significant digits.
+
+    >>> digits(fmpq(1, 3)), digits(ExpSum.exp(1)), digits(arb(2).sqrt())
+    ('0.3333333333', '2.718281828', '1.414213562')
+    """
+    if isinstance(x, (ExpSum, ExpFraction)):
+        x = x.enclosure()
+    value = x.mid() if isinstance(x, arb) else x
+    return f"{float(value):.10g}"

@@ -136,6 +136,10 @@ def test_another_seed_makes_another_instance() -> None:
 # --- the audit -----------------------------------------------------------------------------------------------------
 
 
+def claims(*slugs: str) -> list[Claim]:
+    return [REGISTRY[slug] for slug in slugs]
+
+
 def certificates_in(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "certificates").iterdir()}
 
@@ -143,7 +147,7 @@ def certificates_in(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Json]:
     folder = tmp_path_factory.mktemp("audit") / "out"
-    return folder, audit(QUICK, Settings(), out=folder)
+    return folder, audit(claims(*QUICK), Settings(), out=folder)
 
 
 def test_audit_end_to_end(audited: tuple[Path, Json]) -> None:
@@ -166,14 +170,14 @@ def test_audit_end_to_end(audited: tuple[Path, Json]) -> None:
 
 def test_two_processes_write_the_same_bytes(audited: tuple[Path, Json], tmp_path: Path) -> None:
     folder, report = audited
-    assert audit(QUICK, Settings(), out=tmp_path, jobs=2) == report
+    assert audit(claims(*QUICK), Settings(), out=tmp_path, jobs=2) == report
     assert certificates_in(tmp_path) == certificates_in(folder)
     assert (tmp_path / "report.json").read_bytes() == (folder / "report.json").read_bytes()
 
 
 def test_without_a_folder_nothing_is_left(audited: tuple[Path, Json], monkeypatch: Any, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    report = audit(["mlp-injectivity"], Settings())
+    report = audit(claims("mlp-injectivity"), Settings())
     assert report["claims"] == [audited[1]["claims"][1]]
     assert list(tmp_path.iterdir()) == []
 
@@ -184,9 +188,9 @@ def runs(monkeypatch: Any) -> list[tuple[str, str]]:
     done: list[tuple[str, str]] = []
     original = runner.run_case
 
-    def counted(slug: str, name: str, *rest: Any) -> Json:
-        done.append((slug, name))
-        return original(slug, name, *rest)
+    def counted(claim: Claim, name: str, *rest: Any) -> Json:
+        done.append((claim.slug, name))
+        return original(claim, name, *rest)
 
     monkeypatch.setattr(runner, "run_case", counted)
     return done
@@ -243,18 +247,18 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None]]] = {
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_damaged_case_is_run_again(name: str, audited: tuple[Path, Json], runs: list[Any], tmp_path: Path) -> None:
     """Resuming reuses what is whole, and only that; the result is that of an undisturbed run."""
-    report = audit(["mlp-injectivity"], Settings(), out=tmp_path)
+    report = audit(claims("mlp-injectivity"), Settings(), out=tmp_path)
     before = certificates_in(tmp_path)
     runs.clear()
     part, damage = DAMAGE[name]
     victim = ("mlp-injectivity", "monotone-d3-r4")
     damage(tmp_path / part / f"{victim[0]}-{victim[1]}.json")
-    assert audit(["mlp-injectivity"], Settings(), out=tmp_path, resume=True) == report
+    assert audit(claims("mlp-injectivity"), Settings(), out=tmp_path, resume=True) == report
     assert runs == [victim]
     assert certificates_in(tmp_path) == before
     runs.clear()
     seen: list[tuple[int, int]] = []
-    done = audit(["mlp-injectivity"], Settings(), out=tmp_path, resume=True,
+    done = audit(claims("mlp-injectivity"), Settings(), out=tmp_path, resume=True,
                  on_progress=lambda done, total, name: seen.append((done, total)))  # fmt: skip
     assert done == report
     assert runs == []
@@ -263,11 +267,11 @@ def test_a_damaged_case_is_run_again(name: str, audited: tuple[Path, Json], runs
 
 
 def test_other_settings_or_no_resume_run_everything(runs: list[Any], tmp_path: Path) -> None:
-    first = audit(["mlp-injectivity"], Settings(), out=tmp_path)
+    first = audit(claims("mlp-injectivity"), Settings(), out=tmp_path)
     count = len(runs)
-    audit(["mlp-injectivity"], Settings(), out=tmp_path)
+    audit(claims("mlp-injectivity"), Settings(), out=tmp_path)
     assert len(runs) == 2 * count
-    other = audit(["mlp-injectivity"], Settings(seed=1), out=tmp_path, resume=True)
+    other = audit(claims("mlp-injectivity"), Settings(seed=1), out=tmp_path, resume=True)
     assert len(runs) == 3 * count
     assert other["claims"] != first["claims"]
 
@@ -285,7 +289,7 @@ def test_a_disagreement_with_the_kernel_stops_the_run(
 ) -> None:
     monkeypatch.setattr(runner, "check_files", answering(verdict))
     with pytest.raises(error, match=verdict if error is DisagreementError else "over its limits"):
-        audit(["mlp-injectivity"], Settings(), out=tmp_path)
+        audit(claims("mlp-injectivity"), Settings(), out=tmp_path)
     assert list((tmp_path / "cases").iterdir()) == []
     assert not (tmp_path / "report.json").exists()
 
@@ -312,7 +316,7 @@ def test_sampling_never_proves(claim_of: Callable[..., str], tmp_path: Path) -> 
     """Not even with a certificate that the kernel accepts; and the kernel takes no certificate of sampled evidence."""
     slug = claim_of(lambda: CaseResult(Verdict.PROVED, Evidence.SAMPLED, "many prompts were tried", genuine()))
     with pytest.raises(DisagreementError, match="by sampling"):
-        audit([slug], Settings(), out=tmp_path)
+        audit(claims(slug), Settings(), out=tmp_path)
     assert list((tmp_path / "certificates").iterdir()) == []
     g = genuine()
     sampled = Certificate(g.claim, g.relation, Evidence.SAMPLED, g.instance, g.witness)
@@ -323,23 +327,23 @@ def test_sampling_never_proves(claim_of: Callable[..., str], tmp_path: Path) -> 
 def test_nothing_is_proved_without_a_certificate(claim_of: Callable[..., str]) -> None:
     slug = claim_of(lambda: CaseResult(Verdict.PROVED, Evidence.EXACT, "trust me"))
     with pytest.raises(DisagreementError, match="without a certificate"):
-        audit([slug], Settings())
+        audit(claims(slug), Settings())
 
 
 def test_undecided_and_refuted_cases_are_reported_as_such(claim_of: Callable[..., str], tmp_path: Path) -> None:
     def undecided() -> CaseResult:
         raise Undecided("a ball straddles zero")
 
-    report = audit([claim_of(undecided)], Settings(), out=tmp_path)
+    report = audit(claims(claim_of(undecided)), Settings(), out=tmp_path)
     (claim,) = report["claims"]
     assert (claim["verdict"], report["as_expected"]) == ("undecided", False)
     assert claim["cases"][0]["summary"] == "a ball straddles zero"
     assert claim["cases"][0]["certificate"] is None
     slug = claim_of(lambda: CaseResult(Verdict.REFUTED, Evidence.EXACT, "no"), expected=Verdict.REFUTED)
-    report = audit([slug], Settings(), out=tmp_path)
+    report = audit(claims(slug), Settings(), out=tmp_path)
     assert (report["claims"][0]["verdict"], report["as_expected"]) == ("refuted", True)
     slug = claim_of(lambda: CaseResult(Verdict.UNDECIDED, Evidence.SAMPLED, "no"), expected=Verdict.UNDECIDED)
-    report = audit([slug], Settings(), out=tmp_path)
+    report = audit(claims(slug), Settings(), out=tmp_path)
     assert (report["claims"][0]["evidence"], report["as_expected"]) == ("sampled", True)
 
 
@@ -354,4 +358,4 @@ def test_one_weak_case_is_enough_to_lose_the_verdict() -> None:
 def test_a_file_in_the_way_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="output folder"):
-        audit(QUICK, Settings(), out=tmp_path / "file")
+        audit(claims(*QUICK), Settings(), out=tmp_path / "file")

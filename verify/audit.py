@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,21 @@ import joblib
 
 from constructions.files import InputError, write_text
 from constructions.verdict import Evidence, Undecided, Verdict
-from verify.certificate import toolkit
-from verify.claims import REGISTRY, Settings
-from verify.claims.claim import CaseResult, Claim
+from verify.certificate import Certificate, seal, toolkit
+from verify.claims import Settings
+from verify.claims.claim import Case, CaseResult, Claim, Origin
+from verify.claims.sources import find, said, users_code
+from verify.claims.sources import listed as cases_of
+from verify.counterexample import Counterexample
 from verify.kernel_process import KERNEL, DisagreementError, KernelError, check_files, kernel_sha256
 
 REPORT_FORMAT = "promptcert-report/1"
+PARTS = ("certificates", "cases")
 Record = dict[str, Any]
 
 
 def audit(
-    slugs: Iterable[str],
+    claims: Iterable[Claim],
     settings: Settings,
     *,
     out: Path | None = None,
@@ -33,96 +38,163 @@ def audit(
     resume: bool = False,
     on_progress: Callable[[int, int, str], None] = lambda done, total, name: None,
 ) -> Record:
-    """Run the cases of the claims ``slugs``; the report as a JSON object (schema: verify/schemas/audit.schema.json).
+    """Run the cases of these claims; the report as a JSON object (schema: verify/schemas/audit.schema.json).
 
     With ``out``, certificates, finished cases and ``report.json`` are written there; ``resume`` reuses the finished
     cases of a run with the same code, seed and thoroughness. Raises DisagreementError when the kernel does not accept
     what a claim proved, InputError when ``out`` cannot be written.
     """
-    chosen = [REGISTRY[slug] for slug in slugs]
+    chosen = {claim.slug: claim for claim in claims}
+    listed = {slug: cases_of(claim, settings) for slug, claim in chosen.items()}
     key = _run_key(settings)
+    keys = {
+        slug: key if claim.origin is None else f"{key}/{claim.origin.fingerprint}" for slug, claim in chosen.items()
+    }
     with _folder(out) as folder:
-        tasks = [(claim.slug, case.name) for claim in chosen for case in claim.cases(settings)]
+        tasks = [(slug, case.name) for slug, cases in listed.items() for case in cases]
         records: dict[tuple[str, str], Record] = {}
         for task in tasks:
-            finished = _finished(folder, task, key) if resume else None
+            finished = _finished(folder, task, keys[task[0]]) if resume else None
             if finished is not None:
                 records[task] = finished
         missing = [task for task in tasks if task not in records]
         for done, task in enumerate(tasks[: len(tasks) - len(missing)], start=1):
             on_progress(done, len(tasks), task[0])
-        for task, record in _run_all(missing, settings, folder, key, jobs):
+        work = [(chosen[slug], name, keys[slug]) for slug, name in missing]
+        for task, record in _run_all(work, settings, folder, jobs):
             records[task] = record
             on_progress(len(records), len(tasks), f"{task[0]}: {task[1]}")
-        report = _report(chosen, settings, records)
+        rows = {slug: [records[slug, case.name] for case in cases] for slug, cases in listed.items()}
+        report = _report(list(chosen.values()), settings, rows)
         if out is not None:
             write_text(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     return report
 
 
 def _run_all(
-    tasks: list[tuple[str, str]], settings: Settings, folder: Path, key: str, jobs: int
+    work: list[tuple[Claim, str, str]], settings: Settings, folder: Path, jobs: int
 ) -> Iterator[tuple[tuple[str, str], Record]]:
-    if min(jobs, len(tasks)) <= 1:
-        for slug, name in tasks:
-            yield (slug, name), run_case(slug, name, settings, folder, key)
+    """Each case of ``work``: its claim, its name, the key of its record."""
+    if min(jobs, len(work)) <= 1:
+        for claim, name, key in work:
+            yield (claim.slug, name), run_case(claim, name, settings, folder, key)
         return
-    parallel = joblib.Parallel(n_jobs=min(jobs, len(tasks)), return_as="generator_unordered")
-    work: Any = parallel(joblib.delayed(_named_case)(slug, name, settings, folder, key) for slug, name in tasks)
+    parallel = joblib.Parallel(n_jobs=min(jobs, len(work)), return_as="generator_unordered")
+    done: Any = parallel(
+        joblib.delayed(_named_case)(claim.origin, claim.slug, name, settings, folder, key) for claim, name, key in work
+    )
     try:
-        yield from work
+        yield from done
     finally:
-        work.close()  # the workers are gone before anybody tidies up behind them
+        done.close()  # the workers are gone before anybody tidies up behind them
 
 
-def _named_case(slug: str, name: str, settings: Settings, folder: Path, key: str) -> tuple[tuple[str, str], Record]:
-    return (slug, name), run_case(slug, name, settings, folder, key)
+def _named_case(
+    origin: Origin | None, slug: str, name: str, settings: Settings, folder: Path, key: str
+) -> tuple[tuple[str, str], Record]:
+    """A case in another process, which finds the claim again."""
+    return (slug, name), run_case(find(origin, slug), name, settings, folder, key)
 
 
-def run_case(slug: str, name: str, settings: Settings, folder: Path, key: str) -> Record:
+def run_case(claim: Claim, name: str, settings: Settings, folder: Path, key: str) -> Record:
     """Check one case, write its certificate, ask the kernel, keep the record."""
-    case = next(case for case in REGISTRY[slug].cases(settings) if case.name == name)
-    try:
-        result = case.check()
-    except Undecided as reason:
-        result = CaseResult(Verdict.UNDECIDED, Evidence.EXACT, str(reason))
-    path: Path | None = None
+    case = next(case for case in claim.cases(settings) if case.name == name)
+    file = f"{claim.slug}-{name}.json"
+    path, refutation = folder / "certificates" / file, folder / "counterexamples" / file
+    for earlier in (path, refutation):
+        earlier.unlink(missing_ok=True)
+    result = _checked(case) if claim.origin is None else _users_result(case, claim.origin)
     sentence = None
     if result.verdict is Verdict.PROVED:
-        if result.certificate is None or result.evidence is Evidence.SAMPLED:
-            raise DisagreementError(f"{slug}/{name}: proved without a certificate, or by sampling")
-        path = folder / "certificates" / f"{slug}-{name}.json"
-        result.certificate.write(path)
-        answer = check_files([path])[0]
-        if answer.verdict == "over limits":
-            raise KernelError(f"{slug}/{name}: proved, but the kernel is over its limits: {answer.sentence} ({path})")
-        if answer.verdict != "true":
-            raise DisagreementError(
-                f"{slug}/{name}: proved, but the kernel says {answer.verdict}: {answer.sentence} ({path})"
-            )
-        sentence = answer.sentence
+        try:
+            sentence = _kernel_sentence(result, path, f"{claim.slug}/{name}")
+        except (DisagreementError, KernelError) as error:
+            if claim.origin is None:
+                raise type(error)(f"{error} ({path})") from None
+            path.unlink(missing_ok=True)
+            result = replace(result, verdict=Verdict.UNDECIDED, summary=str(error), certificate=None)
+    if result.counterexample is not None:
+        refutation.parent.mkdir(exist_ok=True)
+        result.counterexample.write(refutation)
     record = {
         "name": name,
         "verdict": result.verdict.value,
         "evidence": result.evidence.value,
         "summary": result.summary,
-        "certificate": None if path is None else f"certificates/{path.name}",
+        "certificate": None if sentence is None else f"certificates/{file}",
         "certificate_sha256": None if result.certificate is None else result.certificate.document()["sha256"],
         "kernel": sentence,
+        "counterexample": None if result.counterexample is None else f"counterexamples/{file}",
         "sampled": dict(result.measured),
     }
-    write_text(_record_path(folder, (slug, name)), json.dumps({"key": key, "record": record}) + "\n")
+    write_text(_record_path(folder, (claim.slug, name)), json.dumps({"key": key, "record": record}) + "\n")
     return record
 
 
-def _report(chosen: list[Claim], settings: Settings, records: dict[tuple[str, str], Record]) -> Record:
+def _checked(case: Case) -> CaseResult:
+    try:
+        return case.check()
+    except Undecided as reason:
+        return CaseResult(Verdict.UNDECIDED, Evidence.EXACT, str(reason))
+
+
+def _users_result(case: Case, origin: Origin) -> CaseResult:
+    """What a user's own code says of a case: whatever goes wrong in it leaves the case undecided, and without a
+    certificate nothing is proved."""
+    try:
+        with users_code():
+            result = _checked(case)
+            _demand_result(result)
+    except (Exception, SystemExit) as error:
+        return CaseResult(Verdict.UNDECIDED, Evidence.SAMPLED, said(error, str(origin)))
+    if result.verdict is Verdict.PROVED and result.certificate is None:
+        return replace(result, verdict=Verdict.UNDECIDED, summary=f"checked by its own code only: {result.summary}")
+    if result.verdict is Verdict.REFUTED and result.evidence is Evidence.SAMPLED:
+        return replace(result, verdict=Verdict.UNDECIDED, summary=f"refuted by sampling only: {result.summary}")
+    return result
+
+
+def _demand_result(result: object) -> None:
+    """Raises TypeError or ValueError for what cannot be written into the report and the files beside it."""
+    if not isinstance(result, CaseResult):
+        raise TypeError(f"expected the case to return a CaseResult, found {type(result).__name__}")
+    kinds = {"verdict": Verdict, "evidence": Evidence, "summary": str, "measured": Mapping}
+    for name, kind in kinds.items():
+        if not isinstance(getattr(result, name), kind):
+            found = type(getattr(result, name)).__name__
+            raise TypeError(f"CaseResult: expected {name} to be a {kind.__name__}, found {found}")
+    json.dumps(dict(result.measured), allow_nan=False)
+    for name, part in (("certificate", Certificate), ("counterexample", Counterexample)):
+        value = getattr(result, name)
+        if value is not None:
+            if not isinstance(value, part):
+                raise TypeError(f"CaseResult: expected {name} to be a {part.__name__}, found {type(value).__name__}")
+            value.document()
+
+
+def _kernel_sentence(result: CaseResult, path: Path, name: str) -> str:
+    """What the kernel says it has proved, from the certificate that is written to ``path``. Raises DisagreementError
+    and KernelError."""
+    if result.certificate is None or result.evidence is Evidence.SAMPLED:
+        raise DisagreementError(f"{name}: proved without a certificate, or by sampling")
+    result.certificate.write(path)
+    answer = check_files([path])[0]
+    if answer.verdict == "over limits":
+        raise KernelError(f"{name}: proved, but the kernel is over its limits: {answer.sentence}")
+    if answer.verdict != "true":
+        raise DisagreementError(f"{name}: proved, but the kernel says {answer.verdict}: {answer.sentence}")
+    return answer.sentence
+
+
+def _report(chosen: list[Claim], settings: Settings, records: dict[str, list[Record]]) -> Record:
     claims = []
     for claim in chosen:
-        rows = [records[claim.slug, case.name] for case in claim.cases(settings)]
+        rows = records[claim.slug]
         verdict = combined([Verdict(row["verdict"]) for row in rows])
         claims.append(
             {
                 "slug": claim.slug,
+                "origin": None if claim.origin is None else str(claim.origin),
                 "title": claim.title,
                 "statement": claim.statement,
                 "source": claim.source,
@@ -175,7 +247,7 @@ def _folder(out: Path | None) -> Iterator[Path]:
         try:
             yield folder
         except BaseException:
-            for part in ("certificates", "cases"):  # a worker that was killed could not remove what it had begun
+            for part in (*PARTS, "counterexamples"):  # a worker that was killed could not remove what it had begun
                 for unfinished in (folder / part).glob(".*.part"):
                     unfinished.unlink(missing_ok=True)
             raise
@@ -183,7 +255,7 @@ def _folder(out: Path | None) -> Iterator[Path]:
 
 def _prepared(folder: Path) -> Path:
     try:
-        for part in ("certificates", "cases"):
+        for part in PARTS:
             (folder / part).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be used as output folder: {error.strerror or error}") from None
@@ -202,6 +274,10 @@ def _finished(folder: Path, task: tuple[str, str], key: str) -> Record | None:
         record: Record = kept["record"]
         if kept["key"] != key:
             return None
+        if record["counterexample"] is not None:
+            counterexample = json.loads((folder / record["counterexample"]).read_text(encoding="utf-8"))
+            if seal(counterexample) != counterexample:
+                return None
         if record["certificate"] is None:
             if record["verdict"] == Verdict.PROVED.value:
                 return None

@@ -14,7 +14,7 @@ from constructions.files import read_data, read_model
 from constructions.verdict import Evidence, Undecided, Verdict
 from verify import audit as runner
 from verify.claims import REGISTRY, Settings
-from verify.claims.claim import Case, CaseResult
+from verify.claims.claim import Case, CaseResult, Claim
 from verify.search import adversary
 
 FAST = "mlp-injectivity"
@@ -167,9 +167,9 @@ def resumed(run: Any, out: Path, monkeypatch: pytest.MonkeyPatch, *more: object)
     worked: list[str] = []
     real = runner.run_case
 
-    def noting(slug: str, name: str, *rest: Any) -> Json:
+    def noting(claim: Claim, name: str, *rest: Any) -> Json:
         worked.append(name)
-        return real(slug, name, *rest)
+        return real(claim, name, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(runner, "run_case", noting)

@@ -256,7 +256,6 @@ USAGE: dict[str, Callable[[], list[str]]] = {
     "nothing-to-check": lambda: ["check"],
     "nothing-to-show": lambda: ["show"],
     "two-to-show": lambda: ["show", "a.json", "b.json"],
-    "unknown-claim": lambda: ["audit", "--claim", "fermat"],
     "seed": lambda: ["audit", "--seed", "x"],
     "jobs-zero": lambda: ["audit", "--jobs", "0"],
     "format": lambda: ["doctor", "--format", "xml"],

@@ -16,7 +16,7 @@ from constructions.single_layer.one_query import decide_one_query
 from constructions.verdict import Evidence, Verdict
 from verify.audit import audit
 from verify.certificate import Certificate
-from verify.claims import Settings
+from verify.claims import REGISTRY, Settings
 from verify.claims.prompt_law import impossible_certificate, loss_certificate, memorizable_certificate
 
 SEEDS = range(max(2, settings.default.max_examples // 10))
@@ -68,7 +68,7 @@ def test_large_bounds_are_accepted(tmp_path: Path) -> None:
 
 def test_audit_covers_the_claim(tmp_path: Path) -> None:
     """Every case proved, each certificate accepted; the findings point at cases."""
-    report = audit(["prompt-law"], Settings(), out=tmp_path)
+    report = audit([REGISTRY["prompt-law"]], Settings(), out=tmp_path)
     assert report["as_expected"]
     (claim,) = report["claims"]
     assert claim["verdict"] == Verdict.PROVED.value

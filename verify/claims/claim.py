@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from constructions.verdict import Evidence, Verdict
 from verify.certificate import Certificate
+from verify.counterexample import Counterexample
 from verify.falsifiers.falsifier import Falsifier
 
 
@@ -22,13 +23,14 @@ class Settings:
 @dataclass(frozen=True)
 class CaseResult:
     """One checked case. ``measured`` holds sampled numbers that stand beside the proof (JSON values); they prove
-    nothing."""
+    nothing. ``counterexample`` is the instance that refutes, where one can be written down."""
 
     verdict: Verdict
     evidence: Evidence
     summary: str
     certificate: Certificate | None = None
     measured: Mapping[str, Any] = field(default_factory=dict)
+    counterexample: Counterexample | None = None
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,24 @@ class Finding:
     case: str
 
 
+class Origin(Protocol):
+    """Where a claim that is not ours comes from, in a form that goes to other processes (see sources.py)."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the code of the claims."""
+
+    def claims(self) -> tuple[Claim, ...]:
+        """The claims, loaded in this process."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """A claim as an object: the registry, the audit, the docs and the test ids are made from these.
 
     ``cases(settings)`` lists the instances; ``scope`` says in one line what a proved case proves. ``expected`` is the
     verdict of an audit that finds everything as claimed. ``falsifier`` is the search that tries to refute it.
+    ``origin`` is set when a user's claim is loaded, and None for ours.
     """
 
     slug: str
@@ -65,3 +79,4 @@ class Claim:
     depends: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     falsifier: Falsifier | None = None
+    origin: Origin | None = None

@@ -37,8 +37,8 @@ class Answer:
     text: str
 
 
-class TimeLimitError(Exception):
-    """``--max-seconds`` ran out."""
+class TimeLimitError(BaseException):
+    """``--max-seconds`` ran out. Not an Exception: nobody's ``except Exception`` may take it for a failed case."""
 
 
 class OverLimitsError(Exception):

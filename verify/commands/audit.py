@@ -17,14 +17,20 @@ from rich.table import Table
 
 from constructions.files import InputError
 from verify.audit import audit
-from verify.claims import REGISTRY, Settings
+from verify.claims import Settings
+from verify.claims.sources import chosen
 from verify.commands.answer import Answer, Exit, add_common, positive_int, rendered
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("audit", help="check the claims and compare every verdict with the expected one")
+    parser.add_argument("--claim", action="append", metavar="SLUG", help="only this claim (repeatable)")
     parser.add_argument(
-        "--claim", action="append", choices=sorted(REGISTRY), metavar="SLUG", help="only this claim (repeatable)"
+        "--module",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="the claims of this Python file, and only these unless --claim names others (repeatable)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write certificates/ and report.json here")
     parser.add_argument("--thorough", action="store_true", help="many more random instances")
@@ -38,10 +44,10 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> Answer:
     if args.resume and args.out is None:
         raise InputError("--resume: expected --out, the folder of the run to go on with, as well")
-    slugs = [slug for slug in REGISTRY if args.claim is None or slug in args.claim]
+    claims = chosen(args.claim, args.module)
     settings = Settings(seed=args.seed, thorough=args.thorough)
     with _progress() as step:
-        report = audit(slugs, settings, out=args.out, jobs=args.jobs, resume=args.resume, on_progress=step)
+        report = audit(claims, settings, out=args.out, jobs=args.jobs, resume=args.resume, on_progress=step)
     return Answer(_code(report), report, _text(report, args.out))
 
 
@@ -68,6 +74,9 @@ def _text(report: dict[str, Any], out: Path | None) -> str:
         )
     lines = [rendered(table)]
     for claim in report["claims"]:
+        if claim["origin"] is not None:
+            lines += _users_claim(claim, out)
+            continue
         lines += [
             f"{claim['slug']}/{case['name']}: {case['verdict']}: {case['summary']}"
             for case in claim["cases"]
@@ -93,6 +102,19 @@ def _text(report: dict[str, Any], out: Path | None) -> str:
         )
     lines.append("everything as claimed" if report["as_expected"] else "NOT everything as claimed")
     return "\n".join(lines)
+
+
+def _users_claim(claim: dict[str, Any], out: Path | None) -> list[str]:
+    """The user's statement, and beside it what each case showed: only the kernel's sentences are proved."""
+    lines = [f"{claim['slug']} ({claim['origin']}): {claim['statement']}"]
+    for case in claim["cases"]:
+        lines.append(f"  {case['name']}: {case['verdict']}: {case['summary']}")
+        if case["kernel"] is not None:
+            lines.append(f"    kernel: {case['kernel']}")
+        if case["counterexample"] is not None:
+            kept = "kept with --out DIR" if out is None else str(out / case["counterexample"])
+            lines.append(f"    counterexample: {kept}")
+    return lines
 
 
 @contextmanager

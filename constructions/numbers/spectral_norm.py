@@ -49,6 +49,23 @@ def spectral_norm(W: RationalMatrix, relative_error: fmpq = TIGHT) -> NormProof:
     return NormProof(root_above(found.square, bits), RationalMatrix(found.factor))
 
 
+def within_norm(W: RationalMatrix, bound: fmpq, bits: int = 4) -> RationalMatrix:
+    """W itself where ‖W‖_2 ≤ ``bound`` is shown, else W times a dyadic number of so many bits for which it is.
+
+    >>> within_norm(RationalMatrix.identity(2), fmpq(1)) == RationalMatrix.identity(2)
+    True
+    >>> within_norm(RationalMatrix.of([[3, 0], [0, 4]]), fmpq(1)).rows()
+    [[3/4, 0], [0, 1]]
+    """
+    rows, columns = ([[abs(x) for x in line] for line in lines] for lines in (W.rows(), W.T.rows()))
+    sums = [max((sum(line, fmpq(0)) for line in lines), default=fmpq(0)) for lines in (rows, columns)]
+    square = sums[0] * sums[1]  # ‖W‖_2² ≤ ‖W‖_1 ‖W‖_∞, equal where there is one entry a row and all are equal
+    if square <= bound * bound:
+        return W
+    norm = min(spectral_norm(W, fmpq(1, 64)).bound, root_above(square))
+    return W if norm <= bound else W.scaled(below(bound / norm, bits))
+
+
 def above(x: fmpq, bits: int = BITS) -> fmpq:
     """x ≥ 0 rounded upwards to about so many significant bits.
 

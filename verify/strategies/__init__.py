@@ -1,0 +1,34 @@
+"""Hypothesis strategies for exact transformers, prompts and data: property tests of constructions of one's own.
+
+See docs/property-testing.md. All numbers are rational, every promise holds by construction, and counterexamples end
+small.
+"""
+
+from verify.strategies.matrices import (
+    matrices,
+    matrices_with_singular_values,
+    orthogonal_matrices,
+    rationals,
+    vectors,
+)
+from verify.strategies.models import heads, layers, mlps, piecewise_linear_units, transformers
+from verify.strategies.smallest import smallest
+from verify.strategies.tokens import inputs, prompted, prompts, shared_token_datasets
+
+__all__ = [
+    "heads",
+    "inputs",
+    "layers",
+    "matrices",
+    "matrices_with_singular_values",
+    "mlps",
+    "orthogonal_matrices",
+    "piecewise_linear_units",
+    "prompted",
+    "prompts",
+    "rationals",
+    "shared_token_datasets",
+    "smallest",
+    "transformers",
+    "vectors",
+]

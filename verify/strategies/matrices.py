@@ -1,0 +1,321 @@
+"""Rational numbers, vectors and matrices whose rank, norm and condition number hold by construction.
+
+Nothing is drawn and thrown away: a rank is a leading block kept invertible one pivot at a time, a norm is a certified
+bound scaled down, a condition number is a choice of the singular values. With all choices at their simplest a matrix is
+zero, or, where its rank is asked for, ones on the diagonal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from flint import fmpq
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from constructions.numbers.rational import RationalLike, RationalMatrix, column_vector, dot
+from constructions.numbers.spectral_norm import within_norm
+from verify.strategies.arguments import Size, elements_or, exact, invalid, sizes, whole
+
+ONE = fmpq(1)
+SPECIAL = 10
+"""One matrix in so many is zero, one has ones on its diagonal and zeros elsewhere, and one has a lower rank."""
+
+
+def rationals(
+    min_value: RationalLike | None = None, max_value: RationalLike | None = None, *, max_denominator: int = 2
+) -> SearchStrategy[fmpq]:
+    """Exact rationals (``fmpq``) between two bounds, the bounds included, with small denominators.
+
+    A bound that is not given is 3 away from zero, or from the other bound if that is further out. They shrink to small
+    denominators, then towards zero. Raises InvalidArgument when there is no such number.
+
+    >>> from verify.strategies import smallest
+    >>> smallest(rationals(), lambda x: 3 * x > 1), smallest(rationals("1/3", "1/2"))
+    (1, 1/2)
+    """
+    low = None if min_value is None else exact("min_value", min_value)
+    high = None if max_value is None else exact("max_value", max_value)
+    if low is None:
+        low = fmpq(-3) if high is None else min(fmpq(-3), high - 3)
+    if high is None:
+        high = max(fmpq(3), low + 3)
+    most = whole("max_denominator", max_denominator, least=1)
+    if low > high:
+        raise invalid("max_value", f"at least min_value = {low}", high)
+    ranges = [(q, int((low * q).ceil()), int((high * q).floor())) for q in range(1, most + 1)]
+    ranges = [one for one in ranges if one[1] <= one[2]]
+    if not ranges:
+        raise invalid("max_denominator", f"one that some number from {low} to {high} has", max_denominator)
+    numbers = [st.integers(bottom, top).map(lambda n, q=q: fmpq(n, q)) for q, bottom, top in ranges]  # type: ignore[misc]
+    return numbers[0] if len(numbers) == 1 else st.one_of(numbers)
+
+
+SMALL = rationals(-2, 2)
+"""Entries, where none are asked for: short numbers keep certificates short and exact exponentials quick."""
+
+
+def vectors(size: Size, *, elements: SearchStrategy[RationalLike] | None = None) -> SearchStrategy[list[fmpq]]:
+    """Vectors of ``size`` exact numbers, as lists.
+
+    >>> from verify.strategies import smallest
+    >>> smallest(vectors(3), lambda v: v[2] > 0)
+    [0, 0, 1]
+    """
+    return _vectors(sizes("size", size, st.nothing(), least=0), elements_or(elements, SMALL))
+
+
+@st.composite
+def _vectors(draw: DrawFn, lengths: SearchStrategy[int], entries: SearchStrategy[fmpq]) -> list[fmpq]:
+    return draw_vector(draw, draw(lengths), entries)
+
+
+def draw_vector(draw: DrawFn, n: int, entries: SearchStrategy[fmpq]) -> list[fmpq]:
+    return [draw(entries) for _ in range(n)]
+
+
+def matrices(
+    rows: Size,
+    columns: Size,
+    *,
+    elements: SearchStrategy[RationalLike] | None = None,
+    min_rank: int = 0,
+    max_rank: int | None = None,
+    full_rank: bool = False,
+    max_norm: RationalLike | None = None,
+    max_condition: RationalLike | None = None,
+) -> SearchStrategy[RationalMatrix]:
+    """Matrices over Q, ``rows``×``columns`` (each a number or a strategy, at least 0).
+
+    - ``elements``: a strategy for the entries (−2 to 2, halves included, by default). Entries are drawn from it, except
+      that a pivot is raised by 1 where the rank needs it, that rows which depend on others are combinations of them
+      with coefficients drawn from it, and that a bound on the norm scales them down.
+    - ``min_rank``, ``max_rank``: bounds of the rank; ``full_rank`` asks for min(rows, columns).
+    - ``max_norm``: ‖W‖_2 is at most this, certified.
+    - ``max_condition``: the largest singular value is at most so many times the smallest that is not zero, exactly. The
+      matrix then is U D V with U, V orthogonal (:func:`orthogonal_matrices`) and D either diagonal or a multiple of the
+      identity plus something small; ``elements`` are used for the latter.
+
+    Zero, ones on the diagonal and low ranks come up often where they are allowed. Matrices shrink to fewer rows and
+    columns, then the least rank, then to zero or ones on the diagonal, then to small whole numbers.
+
+    Raises InvalidArgument for bounds that contradict each other.
+
+    >>> from verify.strategies import smallest
+    >>> smallest(matrices(2, 3, full_rank=True)).rows()
+    [[1, 0, 0], [0, 1, 0]]
+    >>> smallest(matrices(2, 2, max_rank=1), lambda W: W[1, 1] > 0).rows()
+    [[0, 0], [0, 1]]
+    >>> smallest(matrices(2, 2, max_norm="1/3"), lambda W: W[0, 1] > 0).rows()
+    [[0, 5/16], [0, 0]]
+    """
+    entries = elements_or(elements, SMALL)
+    heights = sizes("rows", rows, st.nothing(), least=0)
+    widths = sizes("columns", columns, st.nothing(), least=0)
+    known = min((n for n in (rows, columns) if isinstance(n, int)), default=None)
+    if full_rank and (min_rank != 0 or max_rank is not None):
+        raise invalid("full_rank", "no min_rank and no max_rank beside it", (min_rank, max_rank))
+    whole("min_rank", min_rank, least=0, most=known)
+    if max_rank is not None:
+        whole(f"max_rank (min_rank is {min_rank})", max_rank, least=min_rank, most=known)
+    norm = None if max_norm is None else exact("max_norm", max_norm, least=0)
+    condition = None if max_condition is None else exact("max_condition", max_condition, least=1)
+    if norm == 0 and (min_rank > 0 or full_rank):
+        raise invalid("max_norm", "a positive number, as the rank is not 0", max_norm)
+
+    return _matrices(heights, widths, entries, Demand(min_rank, max_rank, full_rank, norm, condition))
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What is asked of a matrix beside its size."""
+
+    min_rank: int = 0
+    max_rank: int | None = None
+    full_rank: bool = False
+    norm: fmpq | None = None
+    condition: fmpq | None = None
+
+
+ANY = Demand()
+FULL_RANK = Demand(full_rank=True)
+
+
+@st.composite
+def _matrices(
+    draw: DrawFn,
+    heights: SearchStrategy[int],
+    widths: SearchStrategy[int],
+    entries: SearchStrategy[fmpq],
+    demand: Demand,
+) -> RationalMatrix:
+    return draw_matrix(draw, draw(heights), draw(widths), entries, demand)
+
+
+def draw_matrix(draw: DrawFn, m: int, n: int, entries: SearchStrategy[fmpq], demand: Demand = ANY) -> RationalMatrix:
+    """The strategy as a function, for strategies that draw many matrices."""
+    full = min(m, n)
+    least = full if demand.full_rank else demand.min_rank
+    if least > full:
+        raise invalid("min_rank", f"at most {full}, the smaller side of the {m}×{n} matrix drawn", least)
+    most = full if demand.max_rank is None else min(demand.max_rank, full)
+    if demand.norm == 0:
+        return RationalMatrix.zeros(m, n)
+    if demand.condition is not None:
+        return _conditioned(draw, m, n, draw(st.integers(least, most)), demand.condition, demand.norm, entries)
+    if least == 0 and most == full:
+        W = _plain(draw, m, n, entries)
+    else:
+        W = _ranked(draw, m, n, draw(st.integers(least, most)), entries)
+    return W if demand.norm is None else within_norm(W, demand.norm)
+
+
+def unit_diagonal(m: int, n: int, rank: int) -> RationalMatrix:
+    """Ones in the first ``rank`` places of the diagonal, zeros elsewhere, m×n."""
+    return RationalMatrix.of([[int(i == j < rank) for j in range(n)] for i in range(m)], columns=n)
+
+
+def _table(draw: DrawFn, m: int, n: int, entries: SearchStrategy[fmpq]) -> list[list[fmpq]]:
+    return [draw_vector(draw, n, entries) for _ in range(m)]
+
+
+def _plain(draw: DrawFn, m: int, n: int, entries: SearchStrategy[fmpq]) -> RationalMatrix:
+    kind = draw(st.integers(0, SPECIAL - 1))
+    if kind < 2:
+        return unit_diagonal(m, n, kind * min(m, n))
+    if kind == SPECIAL - 1 and min(m, n) > 1:
+        return _ranked(draw, m, n, draw(st.integers(1, min(m, n) - 1)), entries)
+    return RationalMatrix.of(_table(draw, m, n, entries), columns=n)
+
+
+def _ranked(draw: DrawFn, m: int, n: int, rank: int, entries: SearchStrategy[fmpq]) -> RationalMatrix:
+    if rank == 0 or draw(st.integers(0, SPECIAL - 1)) == 0:
+        return unit_diagonal(m, n, rank)
+    independent = _table(draw, rank, n, entries)
+    for k in range(rank):
+        # the determinant of the leading block is affine in its last entry, with the last block's as slope
+        block = RationalMatrix.of([row[: k + 1] for row in independent[: k + 1]])
+        if block.mat.det() == 0:
+            independent[k][k] += 1
+    order = draw(_orders(n))
+    independent = [[row[j] for j in order] for row in independent]
+    if rank == m:
+        return RationalMatrix.of(independent, columns=n)
+    columns = list(zip(*independent, strict=True))
+    others = [[dot(row, column) for column in columns] for row in _table(draw, m - rank, rank, entries)]
+    rows = independent + others
+    return RationalMatrix.of([rows[i] for i in draw(_orders(m))], columns=n)
+
+
+@lru_cache
+def _orders(n: int) -> SearchStrategy[list[int]]:
+    return st.permutations(range(n))
+
+
+# --- singular values -------------------------------------------------------------------------------------------------
+
+
+def orthogonal_matrices(size: Size) -> SearchStrategy[RationalMatrix]:
+    """Exactly orthogonal rational matrices: products of reflections ``1 − 2vv^T/|v|²``, v whole.
+
+    Every rational orthogonal matrix is such a product. They shrink to the identity.
+
+    >>> from verify.strategies import smallest
+    >>> smallest(orthogonal_matrices(2), lambda Q: Q[0, 0].q > 2).rows()
+    [[3/5, -4/5], [-4/5, -3/5]]
+    """
+
+    return _orthogonal_matrices(sizes("size", size, st.nothing(), least=0))
+
+
+@st.composite
+def _orthogonal_matrices(draw: DrawFn, checked: SearchStrategy[int]) -> RationalMatrix:
+    return _orthogonal(draw, draw(checked))
+
+
+COMPONENTS = st.integers(-2, 2).map(fmpq)
+
+
+def _orthogonal(draw: DrawFn, n: int) -> RationalMatrix:
+    Q = RationalMatrix.identity(n)
+    for _ in range(draw(st.integers(0, n))):
+        v = draw_vector(draw, n, COMPONENTS)
+        square = dot(v, v)
+        if square != 0:
+            outer = column_vector(v).times(column_vector(v).T)
+            Q = Q.times(RationalMatrix.identity(n) - outer.scaled(2 / square))
+    return Q
+
+
+def matrices_with_singular_values(
+    rows: Size, columns: Size, values: SearchStrategy[Sequence[RationalLike]] | Sequence[RationalLike]
+) -> SearchStrategy[RationalMatrix]:
+    """Matrices U D V whose singular values are known exactly: ``values`` (at least 0, at most min(rows, columns) of
+    them, or a strategy for such lists), and zeros.
+
+    So ‖W‖_2 is the largest value, attained; the rank is the number of those that are not zero.
+
+    >>> from verify.strategies import smallest
+    >>> smallest(matrices_with_singular_values(2, 2, [3, "1/2"]), lambda W: W[0, 1] != 0).rows()
+    [[0, -3], [-1/2, 0]]
+    """
+    lists = values if isinstance(values, SearchStrategy) else st.just(values)
+    if not isinstance(values, SearchStrategy):
+        _singular_values(values)
+    heights = sizes("rows", rows, st.nothing(), least=0)
+    widths = sizes("columns", columns, st.nothing(), least=0)
+
+    return _matrices_with_singular_values(heights, widths, lists)
+
+
+@st.composite
+def _matrices_with_singular_values(
+    draw: DrawFn,
+    heights: SearchStrategy[int],
+    widths: SearchStrategy[int],
+    lists: SearchStrategy[Sequence[RationalLike]],
+) -> RationalMatrix:
+    m, n = draw(heights), draw(widths)
+    values = _singular_values(draw(lists))
+    if len(values) > min(m, n):
+        raise invalid("values", f"at most {min(m, n)} of them for a {m}×{n} matrix", values)
+    return _rotated(draw, m, n, diagonal(values))
+
+
+def diagonal(values: Sequence[fmpq]) -> RationalMatrix:
+    n = len(values)
+    return RationalMatrix.of([[x if i == j else 0 for j in range(n)] for i, x in enumerate(values)], columns=n)
+
+
+def _singular_values(values: Sequence[RationalLike]) -> list[fmpq]:
+    return [exact("values", value, least=0) for value in values]
+
+
+def _rotated(draw: DrawFn, m: int, n: int, core: RationalMatrix) -> RationalMatrix:
+    """U [core 0; 0 0] V."""
+    r = core.shape[0]
+    D = RationalMatrix.of([[core[i, j] if i < r and j < r else 0 for j in range(n)] for i in range(m)], columns=n)
+    return _orthogonal(draw, m).times(D).times(_orthogonal(draw, n))
+
+
+def _conditioned(
+    draw: DrawFn, m: int, n: int, rank: int, condition: fmpq, norm: fmpq | None, entries: SearchStrategy[fmpq]
+) -> RationalMatrix:
+    if draw(st.booleans()):
+        # I + N with ‖N‖ ≤ ρ has singular values in [1 − ρ, 1 + ρ]
+        rho = (condition - 1) / (condition + 1)
+        small = within_norm(RationalMatrix.of(_table(draw, rank, rank, entries), columns=rank), rho)
+        core, largest = RationalMatrix(small.mat + RationalMatrix.identity(rank).mat), 1 + rho
+    else:
+        # a share t of the way from 1 to the condition number, both ends included
+        values = [1 + (condition - 1) * t for t in draw_vector(draw, rank, SHARES)]
+        core, largest = diagonal(values), max(values, default=ONE)
+    steps = draw(st.integers(1, 4))
+    most = fmpq(2) if norm is None else norm / largest
+    return _rotated(draw, m, n, core.scaled(ONE if steps == 1 and most >= 1 else most * fmpq(steps, 4)))
+
+
+SHARES = st.integers(0, 4).map(lambda n: fmpq(n, 4))
+"""Parts of a whole."""

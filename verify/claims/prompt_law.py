@@ -21,6 +21,7 @@ from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
 from verify.claims.unmemorizable_pair import preimage_proof
+from verify.falsifiers.prompt_law import FALSIFIER
 from verify.instances import random_layer, random_matrix
 from verify.search import adversary
 
@@ -311,4 +312,5 @@ CLAIM = Claim(
             "limit-at-small-mass",
         ),
     ),
+    falsifier=FALSIFIER,
 )

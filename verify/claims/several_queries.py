@@ -31,6 +31,7 @@ from verify.certificate import Certificate
 from verify.claims.boxes import box_tree, prompt_witness
 from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
 from verify.claims.prompt_law import finite_preimage, single_layer_instance
+from verify.falsifiers.several_queries import FALSIFIER
 from verify.instances import random_head, random_matrix
 from verify.search import adversary
 
@@ -201,4 +202,5 @@ CLAIM = Claim(
     findings=(
         Finding("Memorization by prompts is decidable for independent queries and one head.", "memorizable-d4-n3"),
     ),
+    falsifier=FALSIFIER,
 )

@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
-import flint
 from flint import arb, fmpq
 
 from constructions.numbers.balls import decided_sign, until_decided
-from constructions.numbers.exponential import ExpFraction, ExpMatrix, midpoint
+from constructions.numbers.exponential import ExpFraction, ExpMatrix
 from constructions.numbers.rational import RationalMatrix, column_vector, dot
 from constructions.single_layer.context import HeadView
 from constructions.transformer import Attention, FeedForward, Head, Layer
@@ -26,7 +25,7 @@ from constructions.verdict import Evidence
 from verify.counterexample import Counterexample
 from verify.falsifiers.explore import explore, in_turn
 from verify.falsifiers.falsifier import Falsifier, Search, Trial
-from verify.falsifiers.words import digits
+from verify.falsifiers.words import digits, near
 from verify.instances import random_matrix
 
 SLUG = "unmemorizable-pair"
@@ -136,8 +135,8 @@ def judge_closeness(search: Search, instance: Memorized) -> Trial:
             sentence = "the closeness inequality holds, and this prompt memorizes both examples"
             return Trial(str(instance), counterexample=instance.counterexample(sentence))
         if apart:
-            with flint.ctx.workprec(192):
-                slack = 1 - _near((right_square / left_square).enclosure().sqrt())
+            ratio = right_square / left_square
+            slack = 1 - near(lambda ratio=ratio: ratio.enclosure().sqrt())  # type: ignore[misc]
             smallest = slack if smallest is None else min(slack, smallest)
     return Trial(str(instance), smallest, constant=CLOSE)
 
@@ -147,10 +146,6 @@ def _square(v: Vector) -> ExpFraction:
     for x in v:
         total = total + x * x
     return total
-
-
-def _near(ball: arb) -> fmpq:
-    return fmpq((midpoint(ball) * 2**60).floor(), 2**60)
 
 
 @dataclass(frozen=True)
@@ -178,9 +173,7 @@ def judge_pull(search: Search, instance: TwoTokens) -> Trial:
         parts = {"W_q": instance.head.W_q, "W_k": instance.head.W_k, "X": instance.X}
         sentence = f"expected q·x_0 − q·z ≤ {search.factor(LAMBERT)} W(1/e), found {digits(pulled)}"
         found = Counterexample(SLUG, sentence, parts, Evidence.ENCLOSED)
-    with flint.ctx.workprec(192):
-        slack = 1 - _near(pulled.enclosure() / lambert())
-    return Trial(what, slack, found, LAMBERT)
+    return Trial(what, 1 - near(lambda: pulled.enclosure() / lambert()), found, LAMBERT)
 
 
 def lambert() -> arb:

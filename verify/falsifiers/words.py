@@ -1,10 +1,13 @@
-"""Numbers of an instance in a few digits: for sentences, never for decisions."""
+"""Numbers of an instance in a few digits, for sentences and slacks, never for decisions."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import flint
 from flint import arb, fmpq
 
-from constructions.numbers.exponential import ExpFraction, ExpSum
+from constructions.numbers.exponential import ExpFraction, ExpSum, midpoint
 
 
 def digits(x: int | fmpq | arb | ExpSum | ExpFraction) -> str:
@@ -17,3 +20,9 @@ def digits(x: int | fmpq | arb | ExpSum | ExpFraction) -> str:
         x = x.enclosure()
     value = x.mid() if isinstance(x, arb) else x
     return f"{float(value):.10g}"
+
+
+def near(value: Callable[[], arb]) -> fmpq:
+    """A rational near a number that balls enclose, at most 2^-60 too small: for slacks."""
+    with flint.ctx.workprec(192):
+        return fmpq((midpoint(value()) * 2**60).floor(), 2**60)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import joblib
 
-from constructions.files import InputError, write_text
+from constructions.files import write_text
 from constructions.verdict import Evidence, Undecided, Verdict
 from verify.certificate import Certificate, seal, toolkit
 from verify.claims import Settings
@@ -22,7 +18,8 @@ from verify.claims.claim import Case, CaseResult, Claim, Origin
 from verify.claims.sources import find, said, users_code
 from verify.claims.sources import listed as cases_of
 from verify.counterexample import Counterexample
-from verify.kernel_process import KERNEL, DisagreementError, KernelError, check_files, kernel_sha256
+from verify.kernel_process import DisagreementError, KernelError, check_files, kernel_sha256
+from verify.resumable import in_processes, keep, kept, output_folder, run_key
 
 REPORT_FORMAT = "promptcert-report/1"
 PARTS = ("certificates", "cases")
@@ -46,11 +43,11 @@ def audit(
     """
     chosen = {claim.slug: claim for claim in claims}
     listed = {slug: cases_of(claim, settings) for slug, claim in chosen.items()}
-    key = _run_key(settings)
+    key = run_key(settings)
     keys = {
         slug: key if claim.origin is None else f"{key}/{claim.origin.fingerprint}" for slug, claim in chosen.items()
     }
-    with _folder(out) as folder:
+    with output_folder(out, PARTS, ("counterexamples",)) as folder:
         tasks = [(slug, case.name) for slug, cases in listed.items() for case in cases]
         records: dict[tuple[str, str], Record] = {}
         for task in tasks:
@@ -79,14 +76,10 @@ def _run_all(
         for claim, name, key in work:
             yield (claim.slug, name), run_case(claim, name, settings, folder, key)
         return
-    parallel = joblib.Parallel(n_jobs=min(jobs, len(work)), return_as="generator_unordered")
-    done: Any = parallel(
+    calls = [
         joblib.delayed(_named_case)(claim.origin, claim.slug, name, settings, folder, key) for claim, name, key in work
-    )
-    try:
-        yield from done
-    finally:
-        done.close()  # the workers are gone before anybody tidies up behind them
+    ]
+    yield from in_processes(calls, jobs)
 
 
 def _named_case(
@@ -127,7 +120,7 @@ def run_case(claim: Claim, name: str, settings: Settings, folder: Path, key: str
         "counterexample": None if result.counterexample is None else f"counterexamples/{file}",
         "sampled": dict(result.measured),
     }
-    write_text(_record_path(folder, (claim.slug, name)), json.dumps({"key": key, "record": record}) + "\n")
+    keep(_record_path(folder, (claim.slug, name)), key, record)
     return record
 
 
@@ -237,31 +230,6 @@ def _weakest(evidence: Iterable[str]) -> str:
     return min(evidence, key=order.index, default=Evidence.SAMPLED.value)
 
 
-@contextmanager
-def _folder(out: Path | None) -> Iterator[Path]:
-    if out is None:
-        with tempfile.TemporaryDirectory(prefix="promptcert-") as temporary:
-            yield _prepared(Path(temporary))
-    else:
-        folder = _prepared(out)
-        try:
-            yield folder
-        except BaseException:
-            for part in (*PARTS, "counterexamples"):  # a worker that was killed could not remove what it had begun
-                for unfinished in (folder / part).glob(".*.part"):
-                    unfinished.unlink(missing_ok=True)
-            raise
-
-
-def _prepared(folder: Path) -> Path:
-    try:
-        for part in PARTS:
-            (folder / part).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be used as output folder: {error.strerror or error}") from None
-    return folder
-
-
 def _record_path(folder: Path, task: tuple[str, str]) -> Path:
     return folder / "cases" / f"{task[0]}-{task[1]}.json"
 
@@ -269,10 +237,9 @@ def _record_path(folder: Path, task: tuple[str, str]) -> Path:
 def _finished(folder: Path, task: tuple[str, str], key: str) -> Record | None:
     """The kept record of a case, if it belongs to the same code and settings and its certificate is still what it
     was."""
+    record: Record | None = kept(_record_path(folder, task), key)
     try:
-        kept = json.loads(_record_path(folder, task).read_text(encoding="utf-8"))
-        record: Record = kept["record"]
-        if kept["key"] != key:
+        if record is None:
             return None
         if record["counterexample"] is not None:
             counterexample = json.loads((folder / record["counterexample"]).read_text(encoding="utf-8"))
@@ -290,12 +257,3 @@ def _finished(folder: Path, task: tuple[str, str], key: str) -> Record | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # unreadable or half-finished: run the case again
     return record
-
-
-def _run_key(settings: Settings) -> str:
-    """Changes with the code and with every setting that changes a result."""
-    digest = hashlib.sha256(f"{settings} {toolkit()}".encode())
-    for root in (KERNEL.parent.parent / "constructions", KERNEL.parent):
-        for path in sorted(root.rglob("*.py")):
-            digest.update(os.fspath(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()

@@ -13,8 +13,10 @@ import pytest
 from constructions.files import read_data, read_model
 from constructions.verdict import Evidence, Undecided, Verdict
 from verify import audit as runner
+from verify import resumable
 from verify.claims import REGISTRY, Settings
 from verify.claims.claim import Case, CaseResult, Claim
+from verify.resumable import run_key
 from verify.search import adversary
 
 FAST = "mlp-injectivity"
@@ -179,7 +181,7 @@ def resumed(run: Any, out: Path, monkeypatch: pytest.MonkeyPatch, *more: object)
 
 def test_resume(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # the real key changes with the code, which may be edited while this runs; see the next test
-    monkeypatch.setattr(runner, "_run_key", str)
+    monkeypatch.setattr(runner, "run_key", str)
     out = tmp_path / "out"
     everything = [case.name for case in REGISTRY[FAST].cases(Settings())]
     assert resumed(run, out, monkeypatch) == everything  # nothing there yet
@@ -222,12 +224,12 @@ def test_resume_key_changes_with_code_and_settings(tmp_path: Path, monkeypatch: 
     for source in sources:
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text("x = 1\n")
-    monkeypatch.setattr(runner, "KERNEL", tmp_path / "verify" / "kernel")
-    keys = [runner._run_key(settings) for settings in (Settings(), Settings(seed=1), Settings(thorough=True))]
-    assert runner._run_key(Settings()) == keys[0]
+    monkeypatch.setattr(resumable, "KERNEL", tmp_path / "verify" / "kernel")
+    keys = [run_key(settings) for settings in (Settings(), Settings(seed=1), Settings(thorough=True))]
+    assert run_key(Settings()) == keys[0]
     for source in sources:
         source.write_text("x = 2\n")
-        keys.append(runner._run_key(Settings()))
+        keys.append(run_key(Settings()))
     assert len(set(keys)) == 6
 
 

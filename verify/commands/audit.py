@@ -4,15 +4,10 @@ one."""
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from constructions.files import InputError
@@ -20,6 +15,7 @@ from verify.audit import audit
 from verify.claims import Settings
 from verify.claims.sources import chosen
 from verify.commands.answer import Answer, Exit, add_common, positive_int, rendered
+from verify.commands.progress import progress_bar
 
 
 def add_parser(commands: Any) -> None:
@@ -46,7 +42,7 @@ def run(args: argparse.Namespace) -> Answer:
         raise InputError("--resume: expected --out, the folder of the run to go on with, as well")
     claims = chosen(args.claim, args.module)
     settings = Settings(seed=args.seed, thorough=args.thorough)
-    with _progress() as step:
+    with progress_bar("audit") as step:
         report = audit(claims, settings, out=args.out, jobs=args.jobs, resume=args.resume, on_progress=step)
     return Answer(_code(report), report, _text(report, args.out))
 
@@ -115,19 +111,3 @@ def _users_claim(claim: dict[str, Any], out: Path | None) -> list[str]:
             kept = "kept with --out DIR" if out is None else str(out / case["counterexample"])
             lines.append(f"    counterexample: {kept}")
     return lines
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on stderr, only on a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda done, total, name: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("audit", total=None)
-
-        def step(done: int, total: int, name: str) -> None:
-            progress.update(task, completed=done, total=total, description=name)
-
-        yield step

@@ -14,13 +14,13 @@ from rich.table import Table
 
 from constructions.data import Dataset, Query
 from constructions.files import InputError, PromptBox, prompt_json, read_data, read_model, write_json
-from constructions.numbers.definite import norm_product_below_one
 from constructions.numbers.rational import RationalMatrix
 from constructions.single_layer.curve import LossBounds, RationalPrompt, loss_curve
 from constructions.single_layer.decide import by_logit_vector
 from constructions.single_layer.loss_problem import LossProblem, NoLossProblemError
+from constructions.single_layer.output_loss import output_factors
 from constructions.single_layer.preimage import preimage
-from constructions.transformer import FeedForward, Transformer
+from constructions.transformer import Transformer
 from constructions.verdict import Undecided
 from verify.claims.prompt_law import loss_certificate
 from verify.commands.answer import Answer, Exit, add_common, certificate_path, positive_int, rendered
@@ -91,7 +91,8 @@ def run(args: argparse.Namespace) -> Answer:
         return Answer(Exit.UNDECIDED, document, f"undecided\n  why: {reason}")
     except ValueError as error:
         raise InputError(f"{args.model} with {args.data}: {error}") from None
-    factor = _output_factor(model.layers[0].mlp)
+    factors = output_factors(model.layers[0].mlp)
+    factor = None if factors is None else factors[0]
     certified = _certify(args, model, points)
     told = _write_prompt(args.prompt, model, points[0])
     document = {
@@ -141,27 +142,6 @@ def _points(problems: Sequence[LossProblem], lengths: Sequence[int | None], *, e
         lower = sum((bounds.lower for bounds in groups), fmpq(0))
         points.append(Point(length, lower, groups[0].upper if len(groups) == 1 else None, groups))
     return points
-
-
-def _output_factor(mlp: FeedForward) -> fmpq | None:
-    """A rational at most (1−ρ)², ρ = ‖W_1‖‖W_2‖ < 1: the loss of the outputs is at least this times the loss before
-    the MLP."""
-    if mlp.hidden == 0:
-        return fmpq(1)
-    bounds = norm_product_below_one(mlp.W_1.mat, mlp.W_2.mat)
-    if bounds is None:
-        return None
-    square = bounds[0].square * bounds[1].square
-    scale = fmpq(10) ** 12
-    root = fmpq((square * scale * scale).ceil())
-    rho = fmpq(_isqrt_above(int(root.p))) / scale
-    return (1 - rho) * (1 - rho) if rho < 1 else None
-
-
-def _isqrt_above(n: int) -> int:
-    from math import isqrt
-
-    return isqrt(n) + 1
 
 
 def _decimal_below(x: fmpq) -> fmpq:

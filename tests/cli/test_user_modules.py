@@ -252,7 +252,7 @@ def test_a_time_limit_is_not_a_failed_case(refused, module) -> None:
 
 def test_resume_runs_a_changed_module_again(module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """And a case whose counterexample was changed."""
-    monkeypatch.setattr("verify.audit._run_key", str)  # the code may be edited while this runs
+    monkeypatch.setattr("verify.audit.run_key", str)  # the code may be edited while this runs
     worked: list[str] = []
 
     def resumed(text: str) -> Any:

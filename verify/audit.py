@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import joblib
 
-from constructions.files import write_text
-from constructions.verdict import Evidence, Undecided, Verdict
-from verify.certificate import Certificate, seal, toolkit
+from constructions.files import InputError, write_text
+from constructions.verdict import Evidence, Verdict
+from verify.certificate import seal, toolkit
 from verify.claims import Settings
-from verify.claims.claim import Case, CaseResult, Claim, Origin
-from verify.claims.sources import find, said, users_code
+from verify.claims.claim import CaseResult, Claim, Origin
+from verify.claims.results import checked, users_result
+from verify.claims.sources import find
 from verify.claims.sources import listed as cases_of
-from verify.counterexample import Counterexample
 from verify.kernel_process import DisagreementError, KernelError, check_files, kernel_sha256
 from verify.resumable import in_processes, keep, kept, output_folder, run_key
 
@@ -91,31 +90,33 @@ def _named_case(
 
 def run_case(claim: Claim, name: str, settings: Settings, folder: Path, key: str) -> Record:
     """Check one case, write its certificate, ask the kernel, keep the record."""
-    case = next(case for case in claim.cases(settings) if case.name == name)
+    case = next((case for case in cases_of(claim, settings) if case.name == name), None)
+    if case is None:
+        raise InputError(f"{claim.slug}: expected the same cases whenever they are listed, found no {name} any more")
     file = f"{claim.slug}-{name}.json"
     path, refutation = folder / "certificates" / file, folder / "counterexamples" / file
     for earlier in (path, refutation):
         earlier.unlink(missing_ok=True)
-    result = _checked(case) if claim.origin is None else _users_result(case, claim.origin)
+    result = checked(case) if claim.origin is None else users_result(claim, case, settings)
     sentence = None
-    if result.verdict is Verdict.PROVED:
-        try:
-            sentence = _kernel_sentence(result, path, f"{claim.slug}/{name}")
-        except (DisagreementError, KernelError) as error:
-            if claim.origin is None:
-                raise type(error)(f"{error} ({path})") from None
-            path.unlink(missing_ok=True)
-            result = replace(result, verdict=Verdict.UNDECIDED, summary=str(error), certificate=None)
+    try:
+        sentence = _kernel_sentence(result, path, f"{claim.slug}/{name}")
+    except (DisagreementError, KernelError) as error:
+        if claim.origin is None:
+            raise type(error)(f"{error} ({path})" if path.exists() else str(error)) from None
+        path.unlink(missing_ok=True)
+        result = CaseResult(Verdict.UNDECIDED, result.evidence, str(error), measured=result.measured)
     if result.counterexample is not None:
         refutation.parent.mkdir(exist_ok=True)
         result.counterexample.write(refutation)
+    proof = None if sentence is None else result.certificate
     record = {
         "name": name,
         "verdict": result.verdict.value,
         "evidence": result.evidence.value,
         "summary": result.summary,
-        "certificate": None if sentence is None else f"certificates/{file}",
-        "certificate_sha256": None if result.certificate is None else result.certificate.document()["sha256"],
+        "certificate": None if proof is None else f"certificates/{file}",
+        "certificate_sha256": None if proof is None else proof.document()["sha256"],
         "kernel": sentence,
         "counterexample": None if result.counterexample is None else f"counterexamples/{file}",
         "sampled": dict(result.measured),
@@ -124,58 +125,20 @@ def run_case(claim: Claim, name: str, settings: Settings, folder: Path, key: str
     return record
 
 
-def _checked(case: Case) -> CaseResult:
-    try:
-        return case.check()
-    except Undecided as reason:
-        return CaseResult(Verdict.UNDECIDED, Evidence.EXACT, str(reason))
-
-
-def _users_result(case: Case, origin: Origin) -> CaseResult:
-    """What a user's own code says of a case: whatever goes wrong in it leaves the case undecided, and without a
-    certificate nothing is proved."""
-    try:
-        with users_code():
-            result = _checked(case)
-            _demand_result(result)
-    except (Exception, SystemExit) as error:
-        return CaseResult(Verdict.UNDECIDED, Evidence.SAMPLED, said(error, str(origin)))
-    if result.verdict is Verdict.PROVED and result.certificate is None:
-        return replace(result, verdict=Verdict.UNDECIDED, summary=f"checked by its own code only: {result.summary}")
-    if result.verdict is Verdict.REFUTED and result.evidence is Evidence.SAMPLED:
-        return replace(result, verdict=Verdict.UNDECIDED, summary=f"refuted by sampling only: {result.summary}")
-    return result
-
-
-def _demand_result(result: object) -> None:
-    """Raises TypeError or ValueError for what cannot be written into the report and the files beside it."""
-    if not isinstance(result, CaseResult):
-        raise TypeError(f"expected the case to return a CaseResult, found {type(result).__name__}")
-    kinds = {"verdict": Verdict, "evidence": Evidence, "summary": str, "measured": Mapping}
-    for name, kind in kinds.items():
-        if not isinstance(getattr(result, name), kind):
-            found = type(getattr(result, name)).__name__
-            raise TypeError(f"CaseResult: expected {name} to be a {kind.__name__}, found {found}")
-    json.dumps(dict(result.measured), allow_nan=False)
-    for name, part in (("certificate", Certificate), ("counterexample", Counterexample)):
-        value = getattr(result, name)
-        if value is not None:
-            if not isinstance(value, part):
-                raise TypeError(f"CaseResult: expected {name} to be a {part.__name__}, found {type(value).__name__}")
-            value.document()
-
-
-def _kernel_sentence(result: CaseResult, path: Path, name: str) -> str:
-    """What the kernel says it has proved, from the certificate that is written to ``path``. Raises DisagreementError
-    and KernelError."""
-    if result.certificate is None or result.evidence is Evidence.SAMPLED:
+def _kernel_sentence(result: CaseResult, path: Path, name: str) -> str | None:
+    """What the kernel says it has proved, from the certificate that is written to ``path``: that the case is proved, or
+    that it is refuted. Raises DisagreementError and KernelError."""
+    verdict, certificate = result.verdict, result.certificate
+    if verdict is Verdict.PROVED and (certificate is None or result.evidence is Evidence.SAMPLED):
         raise DisagreementError(f"{name}: proved without a certificate, or by sampling")
-    result.certificate.write(path)
+    if verdict is Verdict.UNDECIDED or certificate is None:
+        return None
+    certificate.write(path)
     answer = check_files([path])[0]
     if answer.verdict == "over limits":
-        raise KernelError(f"{name}: proved, but the kernel is over its limits: {answer.sentence}")
+        raise KernelError(f"{name}: {verdict.value}, but the kernel is over its limits: {answer.sentence}")
     if answer.verdict != "true":
-        raise DisagreementError(f"{name}: proved, but the kernel says {answer.verdict}: {answer.sentence}")
+        raise DisagreementError(f"{name}: {verdict.value}, but the kernel says {answer.verdict}: {answer.sentence}")
     return answer.sentence
 
 

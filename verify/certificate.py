@@ -8,12 +8,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from flint import fmpq, fmpz
 
 from constructions.data import Query
-from constructions.files import write_text
+from constructions.files import MAX_BYTES, write_text
 from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum
 from constructions.numbers.rational import RationalMatrix
 from constructions.transformer import FeedForward, Head, Layer, Transformer
@@ -74,6 +75,17 @@ def seal(content: dict[str, Any]) -> dict[str, Any]:
     """The content with ``sha256`` set to the hash of everything else."""
     bare = {key: value for key, value in content.items() if key != "sha256"}
     return {**bare, "sha256": hashlib.sha256(canonical(bare).encode("ascii")).hexdigest()}
+
+
+def read_sealed(path: str | os.PathLike[str], expected_format: str) -> dict[str, Any] | None:
+    """The JSON object of a file that calls itself one of this format, else None; nothing else is checked."""
+    try:
+        if not os.path.isfile(path) or os.path.getsize(path) > MAX_BYTES:
+            return None
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) and document.get("format") == expected_format else None
 
 
 def integer(n: fmpz | int) -> int | str:

@@ -6,7 +6,9 @@ holds the instance exactly. Format: docs/files.md.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,13 +17,15 @@ from typing import Any
 from flint import fmpq, fmpz
 
 from constructions.data import Dataset
-from constructions.files import InputError, data_json, model_json, number_json, rows_json, write_json
+from constructions.files import InputError, data_json, model_json, number_json, rows_json, write_text
 from constructions.numbers.rational import RationalMatrix
-from constructions.transformer import FeedForward, Layer, Transformer
+from constructions.transformer import FeedForward, Head, Layer, Transformer
 from constructions.verdict import Evidence
-from verify.certificate import Certificate, seal, toolkit
+from verify.certificate import Certificate, read_sealed, seal, toolkit
 
 FORMAT = "promptcert-counterexample/1"
+FIELDS = ("format", "claim", "sentence", "evidence", "instance", "reproduce", "certificate", "toolkit", "sha256")
+SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -65,24 +69,59 @@ class Counterexample:
             document = self.document()
         except TypeError as error:
             raise InputError(f"{os.fspath(path)}: not written: {error}") from None
-        write_json(path, document)
+        write_text(path, json.dumps(document, indent=1) + "\n")
+
+
+class Refuted(AssertionError):
+    """Raised by a check that has found a counterexample: in a test, in a case of a user's claim.
+
+    ``sentence`` says in one line what was expected and what was found. ``instance`` names the parts of the instance;
+    without it, the arguments that hypothesis drew are the instance. ``evidence`` tells how the failure was confirmed;
+    ``certificate`` proves it, where a relation of the format can say so.
+
+    >>> raise Refuted("expected at most 1, found 3/2", {"x": fmpq(3, 2)})
+    Traceback (most recent call last):
+        ...
+    verify.counterexample.Refuted: expected at most 1, found 3/2
+    """
+
+    def __init__(
+        self,
+        sentence: str,
+        instance: Mapping[str, Any] | None = None,
+        *,
+        evidence: Evidence = Evidence.EXACT,
+        certificate: Certificate | None = None,
+    ) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.instance = instance
+        self.evidence = evidence
+        self.certificate = certificate
+
+    def counterexample(
+        self, claim: str, arguments: Mapping[str, Any] | None = None, *, reproduce: str | None = None
+    ) -> Counterexample:
+        """The same as an object; ``arguments`` stand in for an instance that was not named."""
+        instance = self.instance if self.instance is not None else arguments or {}
+        return Counterexample(claim, self.sentence, instance, self.evidence, reproduce, self.certificate)
 
 
 def part(value: Any) -> Any:
     """One part of an instance in its exact JSON form.
 
-    Numbers are integers or text p/q, matrices lists of rows; a model, a layer, an MLP and a dataset have the form of
-    their files; sequences and mappings are written part by part. Raises TypeError for anything else, floats included:
-    what a float stands for is written as the rational that was tested.
+    Numbers are integers or text p/q, matrices lists of rows; a model, a layer and a dataset have the form of their
+    files, a head and an MLP the form that they have in one; sequences and mappings are written part by part. Raises
+    TypeError for anything else, floats included: what a float stands for is written as the rational that was tested.
 
     >>> part([fmpq(1, 3), 2, RationalMatrix.of([[1, "1/2"]])])
     ['1/3', 2, [[1, '1/2']]]
     """
     match value:
-        case None | bool() | int() | str():
+        case None | bool() | str():
             return value
-        case fmpz():
-            return int(value)
+        case int() | fmpz():
+            return number_json(fmpq(value))
         case fmpq():
             return number_json(value)
         case Fraction():
@@ -93,6 +132,8 @@ def part(value: Any) -> Any:
             return model_json(value)
         case Layer():
             return model_json(Transformer((value,)))
+        case Head():
+            return {name: rows_json(getattr(value, name)) for name in ("W_q", "W_k", "W_v", "W_o", "b_q")}
         case FeedForward():
             return {name: rows_json(getattr(value, name)) for name in ("W_1", "b_1", "W_2", "b_2")}
         case Dataset():
@@ -103,3 +144,47 @@ def part(value: Any) -> Any:
             return [part(inner) for inner in value]
         case _:
             raise TypeError(f"a counterexample holds exact parts; found {type(value).__name__} ({value!r:.60})")
+
+
+class FormatError(ValueError):
+    """A file that calls itself a counterexample and is none: says what was expected."""
+
+
+def read_counterexample(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The JSON object of a file that calls itself a counterexample, else None; nothing else is checked."""
+    return read_sealed(path, FORMAT)
+
+
+def demand_counterexample(document: dict[str, Any]) -> None:
+    """Raises FormatError unless all fields are there and are what the format says (the hash is not looked at)."""
+    _demand(sorted(document) == sorted(FIELDS), f"the fields {', '.join(FIELDS)}")
+    for name in ("claim", "sentence"):
+        _demand(isinstance(document[name], str), f"{name} to be text")
+    kinds = [kind.value for kind in Evidence]
+    _demand(document["evidence"] in kinds, f"evidence to be one of {', '.join(kinds)}")
+    _demand(document["reproduce"] is None or isinstance(document["reproduce"], str), "reproduce to be text or null")
+    _demand(document["certificate"] is None or isinstance(document["certificate"], dict), "a certificate or null")
+    _demand(isinstance(document["instance"], dict), "instance to name its parts")
+    _demand(_exact(document["instance"]), "an instance without floats")
+    made_by = document["toolkit"]
+    _demand(isinstance(made_by, dict) and all(isinstance(x, str) for x in made_by.values()), "versions as text")
+    _demand(
+        isinstance(document["sha256"], str) and SHA256.fullmatch(document["sha256"]), "a hash of 64 hexadecimal digits"
+    )
+
+
+def _demand(holds: object, expected: str) -> None:
+    if not holds:
+        raise FormatError(f"expected {expected}")
+
+
+def _exact(value: Any) -> bool:
+    match value:
+        case float():
+            return False
+        case list():
+            return all(_exact(inner) for inner in value)
+        case dict():
+            return all(_exact(inner) for inner in value.values())
+        case _:
+            return True

@@ -8,7 +8,6 @@ THEORY section 6, "For one f".
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -19,11 +18,10 @@ from typing import Any
 
 from flint import fmpq
 
-from constructions.files import MAX_BYTES
 from constructions.universality.for_all import Budget
 from constructions.universality.grid import Digits
 from constructions.verdict import Evidence
-from verify.certificate import canonical, seal, toolkit
+from verify.certificate import canonical, read_sealed, seal, toolkit
 
 FORMAT = "promptcert-target/1"
 CLAIM = "universality-softmax"
@@ -104,13 +102,7 @@ def record_path(certificate: Path) -> Path:
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The JSON object of a file that calls itself a record of a target, else None; nothing else is checked."""
-    try:
-        if not os.path.isfile(path) or os.path.getsize(path) > MAX_BYTES:
-            return None
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) and document.get("format") == FORMAT else None
+    return read_sealed(path, FORMAT)
 
 
 def demand_record(document: dict[str, Any]) -> None:

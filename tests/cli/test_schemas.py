@@ -22,6 +22,7 @@ IDS = {
     "data": "promptcert-data/1",
     "prompt": "promptcert-prompt/1",
     "target": "promptcert-target/1",
+    "counterexample": "promptcert-counterexample/1",
     "certificate": "promptcert-certificate/1",
     "audit": "promptcert-report/1",
     "decide": "promptcert-decide/1",

@@ -56,6 +56,10 @@ class Origin(Protocol):
     def fingerprint(self) -> str:
         """Changes with the code of the claims."""
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What ``promptcert audit`` has to be told to find the claims."""
+
     def claims(self) -> tuple[Claim, ...]:
         """The claims, loaded in this process."""
 

@@ -54,6 +54,10 @@ class ModuleFile:
         return self.path
 
     @property
+    def options(self) -> tuple[str, ...]:
+        return ("--module", self.path)
+
+    @property
     def fingerprint(self) -> str:
         return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -88,6 +92,10 @@ class Installed:
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return ()
 
     @property
     def fingerprint(self) -> str:
@@ -195,7 +203,7 @@ def said(error: BaseException, path: str) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).encode("utf-8", "backslashreplace").decode().split())
     return f"{type(error).__name__}: {text:.300}" if text else type(error).__name__
 
 

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from verify.commands.answer import Answer, Exit, add_common
+from verify.commands.show_counterexample import counterexample_answer
 from verify.commands.show_record import record_answer
+from verify.counterexample import read_counterexample
 from verify.kernel_process import ANSWERS, check_files, printable
 from verify.target_record import read_record
 
+NOTHING: dict[str, Any] = {"certificate": None, "record": None, "counterexample": None}
 MAX_BITS = 128
 """Rationals with a longer numerator or denominator than this are told by their length."""
 MAX_SHOWN = 12
@@ -21,7 +24,7 @@ MAX_SHOWN = 12
 
 
 def add_parser(commands: Any) -> None:
-    parser = commands.add_parser("show", help="tell a certificate in words and numbers")
+    parser = commands.add_parser("show", help="tell a certificate or a counterexample in words and numbers")
     parser.add_argument("certificate", metavar="CERT.json")
     add_common(parser, long_running=True)
     parser.set_defaults(run=run)
@@ -33,10 +36,12 @@ def run(args: argparse.Namespace) -> Answer:
     record = read_record(args.certificate) if code is Exit.BAD_INPUT else None
     if record is not None:
         return record_answer(args.certificate, record)
+    found = read_counterexample(args.certificate) if code is Exit.BAD_INPUT else None
+    if found is not None:
+        return counterexample_answer(args.certificate, found)
     if code in (Exit.BAD_INPUT, Exit.OVER_LIMITS):
         text = f"{printable(args.certificate)}: {checked.verdict}: {checked.sentence}"
-        document = {"certificate": None, "record": None, "kernel": checked.verdict, "sentence": checked.sentence}
-        return Answer(code, {**document, "told": [text]}, text)
+        return Answer(code, {**NOTHING, "kernel": checked.verdict, "sentence": checked.sentence, "told": [text]}, text)
     document = json.loads(Path(args.certificate).read_text(encoding="utf-8"))
     try:
         told = TELLERS[document["claim"]](document["instance"], document["witness"])
@@ -52,7 +57,7 @@ def run(args: argparse.Namespace) -> Answer:
     content = {key: document[key] for key in ("claim", "relation", "evidence", "toolkit", "sha256")}
     return Answer(
         code,
-        {"certificate": content, "record": None, "kernel": checked.verdict, "sentence": checked.sentence, "told": told},
+        {**NOTHING, "certificate": content, "kernel": checked.verdict, "sentence": checked.sentence, "told": told},
         "\n".join(lines),
     )
 

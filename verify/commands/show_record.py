@@ -56,7 +56,14 @@ def record_answer(path: str, document: dict[str, Any]) -> Answer:
 
 
 def _document(envelope: dict[str, Any] | None, said: str, told: list[str]) -> dict[str, Any]:
-    return {"certificate": None, "record": envelope, "kernel": "not a certificate", "sentence": said, "told": told}
+    return {
+        "certificate": None,
+        "record": envelope,
+        "counterexample": None,
+        "kernel": "not a certificate",
+        "sentence": said,
+        "told": told,
+    }
 
 
 def _certificate(folder: Path, document: dict[str, Any]) -> tuple[Exit, list[str]]:

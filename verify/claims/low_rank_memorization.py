@@ -24,6 +24,7 @@ from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
+from verify.falsifiers.low_rank_memorization import FALSIFIER
 from verify.instances import random_layer, random_matrix
 
 SLUG = "low-rank-memorization"
@@ -200,4 +201,5 @@ CLAIM = Claim(
             "unmemorizable-pair-d3",
         ),
     ),
+    falsifier=FALSIFIER,
 )

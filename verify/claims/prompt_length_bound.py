@@ -35,6 +35,7 @@ from verify.certificate import Certificate
 from verify.claims import several_queries
 from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
 from verify.claims.prompt_law import finite_preimage, single_layer_instance
+from verify.falsifiers.prompt_length_bound import FALSIFIER
 from verify.instances import random_mlp
 from verify.search import adversary
 
@@ -235,4 +236,5 @@ CLAIM = Claim(
         Finding("Independent targets alone bound nothing: one zero token serves n of them.", "naive-d3-n3"),
         Finding("With several heads one token can give two independent contributions.", "one-token-two-heads"),
     ),
+    falsifier=FALSIFIER,
 )

@@ -27,6 +27,7 @@ from verify.certificate import Certificate
 from verify.claims.boxes import box_tree, prompt_witness
 from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
 from verify.claims.prompt_law import finite_preimage, single_layer_instance
+from verify.falsifiers.several_heads import FALSIFIER
 from verify.instances import random_head, random_matrix
 from verify.search import adversary
 
@@ -301,4 +302,5 @@ CLAIM = Claim(
         ),
         Finding("Two heads can block each other: distinct queries, and yet targets out of reach.", "stuck-data"),
     ),
+    falsifier=FALSIFIER,
 )

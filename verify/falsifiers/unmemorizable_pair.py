@@ -9,22 +9,22 @@ tokens are looked for that pull the output of a two-token context further agains
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import product
 
 from flint import arb, fmpq
 
 from constructions.numbers.balls import decided_sign, until_decided
-from constructions.numbers.exponential import ExpFraction, ExpMatrix
+from constructions.numbers.exponential import ExpFraction
 from constructions.numbers.rational import RationalMatrix, column_vector, dot
 from constructions.single_layer.context import HeadView
-from constructions.transformer import Attention, FeedForward, Head, Layer
+from constructions.transformer import Attention, Head
 from constructions.verdict import Evidence
 from verify.counterexample import Counterexample
 from verify.falsifiers.explore import explore, in_turn
 from verify.falsifiers.falsifier import Falsifier, Search, Trial
+from verify.falsifiers.memorized import Memorized, Vector, along, exact
 from verify.falsifiers.words import digits, near
 from verify.instances import random_matrix
 
@@ -34,61 +34,6 @@ UNSEEN, STRICT = "w unseen by other heads", "one of the four strict"
 CONTEXTS, TARGETS = ("w·A_1 ≥ 0", "w·A_2 ≤ 0"), ("w·a_1 ≤ 0", "w·a_2 ≥ 0")
 DIFFERENT, ONE_HEAD, POINTS = "a_1 ≠ a_2", "closeness with one head", "closeness with single preimages"
 CLOSE, LAMBERT = "S_1|a_1 − a_2|", "W(1/e)"
-Vector = list[ExpFraction]
-
-
-@dataclass(frozen=True)
-class Memorized:
-    """A layer, two inputs, and a prompt whose outputs at their last tokens are the targets. ``fold`` puts the MLP
-    z ↦ (−|z_1|, z_2, …) behind, which gives every target a second preimage."""
-
-    attention: Attention
-    X: tuple[RationalMatrix, RationalMatrix]
-    P: RationalMatrix
-    fold: bool = False
-
-    def token(self, k: int) -> RationalMatrix:
-        m = self.X[k].shape[1]
-        return self.X[k].columns(m - 1, m)
-
-    def on_context(self, k: int, j: int) -> Vector:
-        """A_k of head j."""
-        return _exact(Attention((self.attention.heads[j],), self.attention.kind)(self.token(k), self.X[k]))
-
-    @cached_property
-    def shifted(self) -> list[list[Vector]]:
-        """The shifted preimages of both targets; the first of each is the one that the prompt reaches."""
-        found = []
-        for k in range(2):
-            a = _exact(self.attention(self.token(k), self.P.hstack(self.X[k])))
-            found.append([a])
-            if self.fold:
-                x = self.token(k)[0, 0]
-                found[-1].append([-a[0] - 2 * x, *a[1:]])
-        return found
-
-    def __str__(self) -> str:
-        kind = "" if self.attention.kind == "softmax" else "hardmax, "
-        return f"{kind}d = {self.attention.width}, heads: {len(self.attention.heads)}, {self.P.shape[1]} prompt tokens"
-
-    def counterexample(self, sentence: str, **more: object) -> Counterexample:
-        d = self.attention.width
-        zero = RationalMatrix.zeros
-        first = RationalMatrix.of([[int(i == 0) for i in range(d)]])
-        mlp = FeedForward(first, zero(1, 1), first.T.scaled(-2), zero(d, 1)) if self.fold else FeedForward.none(d)
-        parts = {"layer": Layer(self.attention, mlp), "X": list(self.X), "prompt": self.P}
-        return Counterexample(SLUG, sentence, {**parts, **more})
-
-
-def _exact(column: object) -> Vector:
-    return (ExpMatrix.embed(column) if isinstance(column, RationalMatrix) else column).column(0)  # type: ignore[attr-defined, no-any-return]
-
-
-def _along(w: Sequence[fmpq], v: Vector) -> ExpFraction:
-    total = ExpFraction.of(0)
-    for c, x in zip(w, v, strict=True):
-        total = total + x * c
-    return total
 
 
 def judge_cone(search: Search, instance: Memorized) -> Trial:
@@ -101,18 +46,18 @@ def judge_cone(search: Search, instance: Memorized) -> Trial:
         vector = [fmpq(x) for x in w]
         if not any(w) or any(x != 0 for V in others for x in V.T.apply(vector)):
             continue
-        signs = [(1 - 2 * k) * _along(vector, contexts[k]).sign() for k in range(2)]
+        signs = [(1 - 2 * k) * along(vector, contexts[k]).sign() for k in range(2)]
         if any(sign < 0 and search.keeps(name) for sign, name in zip(signs, CONTEXTS, strict=True)):
             continue
         least = []
         for k in range(2):
-            each = [(2 * k - 1) * _along(vector, a).sign() for a in instance.shifted[k]]
+            each = [(2 * k - 1) * along(vector, a).sign() for a in instance.shifted[k]]
             least.append(min(each) if search.keeps(EVERY) else max(each))
         if any(sign < 0 and search.keeps(name) for sign, name in zip(least, TARGETS, strict=True)):
             continue
         if max([*signs, *least]) > 0 or not search.keeps(STRICT):
             sentence = f"w = {w} meets the conditions of the cone, and this prompt memorizes both examples"
-            return Trial(str(instance), counterexample=instance.counterexample(sentence, w=list(w), V=head.V))
+            return Trial(str(instance), counterexample=instance.counterexample(SLUG, sentence, w=list(w), V=head.V))
     return Trial(str(instance))
 
 
@@ -133,7 +78,7 @@ def judge_closeness(search: Search, instance: Memorized) -> Trial:
         left_square = _square(left)
         if (right_square * (bound * bound) - left_square).sign() >= 0:
             sentence = "the closeness inequality holds, and this prompt memorizes both examples"
-            return Trial(str(instance), counterexample=instance.counterexample(sentence))
+            return Trial(str(instance), counterexample=instance.counterexample(SLUG, sentence))
         if apart:
             ratio = right_square / left_square
             slack = 1 - near(lambda ratio=ratio: ratio.enclosure().sqrt())  # type: ignore[misc]
@@ -161,8 +106,8 @@ def judge_pull(search: Search, instance: TwoTokens) -> Trial:
     token = instance.X.columns(1, 2)
     q = instance.head.logit_vectors(token)
     I = RationalMatrix.identity(instance.head.width)
-    mean = _exact(Attention((Head(instance.head.W_q, instance.head.W_k, I),))(token, instance.X))
-    pulled = dot(q.column(0), token.column(0)) - _along(q.column(0), mean)
+    mean = exact(Attention((Head(instance.head.W_q, instance.head.W_k, I),))(token, instance.X))
+    pulled = dot(q.column(0), token.column(0)) - along(q.column(0), mean)
     what = f"two tokens, q·(x_0 − x_1) = {dot(q.column(0), (token - instance.X.columns(0, 1)).column(0))}"
 
     def above() -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from typing import Literal
 
@@ -69,12 +69,12 @@ class Head:
     def width(self) -> int:
         return self.W_q.shape[1]
 
-    @property
+    @cached_property
     def V(self) -> RationalMatrix:
         """``W_o W_v``, d×d."""
         return self.W_o.times(self.W_v)
 
-    @property
+    @cached_property
     def bilinear(self) -> RationalMatrix:
         """``W_k^T W_q``, d×d."""
         return self.W_k.T.times(self.W_q)

@@ -400,8 +400,11 @@ class ExpMatrix(Matrix):
         return RationalMatrix.of(result, columns=width)
 
     def relu(self) -> ExpMatrix:
-        zero = ExpFraction(ExpSum({}))
-        return ExpMatrix([[x if x.sign() > 0 else zero for x in row] for row in self.entries], self.width)
+        zero = ExpSum({})  # over the denominator that is there: a column keeps its common one
+        return ExpMatrix(
+            [[x if x.sign() > 0 else ExpFraction._over(zero, x.denominator) for x in row] for row in self.entries],
+            self.width,
+        )
 
     def apply_units(self, units: Sequence[PiecewiseLinear]) -> ExpMatrix:
         def apply(unit: PiecewiseLinear, t: ExpFraction) -> ExpFraction:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from flint import fmpz, fmpz_mat, nmod_mat
 
+from constructions.numbers.pivots import leading_columns
+
 PRIMES = (2**61 - 1, 2**62 - 57, 2**63 - 25)
 """Tried in turn; the first serves unless it divides all largest minors."""
 
@@ -70,9 +72,9 @@ def prove_rank(M: fmpz_mat) -> RankProof:
     tall = M.nrows() > M.ncols()
     flat = M.transpose() if tall else M
     for prime in PRIMES:
-        columns = _pivots(nmod_mat(flat, prime))
+        columns = leading_columns(nmod_mat(flat, prime))
         full = flat.nrows()
-        rows = tuple(range(full)) if len(columns) == full else _pivots(nmod_mat(flat.transpose(), prime))
+        rows = tuple(range(full)) if len(columns) == full else leading_columns(nmod_mat(flat.transpose(), prime))
         outside = [i for i in range(full) if i not in set(rows)]
         relations = _relations(flat, rows, columns, outside)
         if relations is not None:
@@ -116,15 +118,3 @@ def _combination(M: fmpz_mat, relation: list[tuple[int, int]] | tuple[tuple[int,
 def _minor(M: fmpz_mat, rows: tuple[int, ...], columns: tuple[int, ...]) -> fmpz_mat:
     entries = M.tolist()
     return fmpz_mat(len(rows), len(columns), [entries[i][j] for i in rows for j in columns])
-
-
-def _pivots(M: nmod_mat) -> tuple[int, ...]:
-    """The first columns that are independent modulo the prime."""
-    reduced, rank = M.rref()
-    table = reduced.tolist()
-    pivots, j = [], 0
-    for i in range(rank):
-        while not int(table[i][j]):
-            j += 1
-        pivots.append(j)
-    return tuple(pivots)

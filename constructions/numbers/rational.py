@@ -9,6 +9,7 @@ from typing import TypeAlias
 from flint import fmpq, fmpq_mat, fmpz
 
 from constructions.numbers.matrix import Matrix, PiecewiseLinear, require_chain, require_columns, require_same_shape
+from constructions.numbers.pivots import NoSolutionError, Pivots, UnluckyPrimeError, pivots, solve
 
 RationalLike: TypeAlias = "int | str | Fraction | fmpz | fmpq"
 
@@ -69,10 +70,11 @@ class RationalMatrix(Matrix):
     [[7, 3], [9/2, 25/4]]
     """
 
-    __slots__ = ("mat",)
+    __slots__ = ("_pivots", "mat")
 
     def __init__(self, mat: fmpq_mat) -> None:
         self.mat = mat
+        self._pivots: Pivots | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[RationalLike]], columns: int | None = None) -> RationalMatrix:
@@ -93,7 +95,10 @@ class RationalMatrix(Matrix):
 
     @classmethod
     def identity(cls, n: int) -> RationalMatrix:
-        return cls(fmpq_mat(n, n, [fmpq(int(i == j)) for i in range(n) for j in range(n)]))
+        mat, one = fmpq_mat(n, n), fmpq(1)
+        for i in range(n):
+            mat[i, i] = one
+        return cls(mat)
 
     @classmethod
     def zeros(cls, rows: int, columns: int) -> RationalMatrix:
@@ -157,22 +162,25 @@ class RationalMatrix(Matrix):
 
     def columns(self, start: int, stop: int) -> RationalMatrix:
         require_columns(self.shape, start, stop)
-        rows = self.rows()
-        return RationalMatrix(fmpq_mat(len(rows), stop - start, [x for row in rows for x in row[start:stop]]))
+        rows = range(self.mat.nrows())
+        return RationalMatrix(
+            fmpq_mat(len(rows), stop - start, [self.mat[i, j] for i in rows for j in range(start, stop)])
+        )
 
     def hstack(self, other: RationalMatrix) -> RationalMatrix:
         """``[self, other]``: the columns of both, side by side."""
         if self.shape[0] != other.shape[0]:
             raise ValueError(f"stacking columns: left has {self.shape[0]} rows, right has {other.shape[0]}")
-        joined = [left + right for left, right in zip(self.rows(), other.rows(), strict=True)]
-        return RationalMatrix.of(joined, columns=self.shape[1] + other.shape[1])
+        joined = [x for pair in zip(self.mat.tolist(), other.mat.tolist(), strict=True) for row in pair for x in row]
+        return RationalMatrix(fmpq_mat(self.shape[0], self.shape[1] + other.shape[1], joined))
 
     def repeated(self, counts: Sequence[int]) -> RationalMatrix:
         """Column j ``counts[j]`` times, side by side."""
         return RationalMatrix.of_columns([self.column(j) for j, n in enumerate(counts) for _ in range(n)])
 
     def rank(self) -> int:
-        return 0 if 0 in self.shape else int(self.mat.rank())
+        least = self.pivots.number
+        return least if least == min(self.shape) else int(self.mat.rank())
 
     def inverse(self) -> RationalMatrix:
         """The inverse; ZeroDivisionError when singular."""
@@ -183,12 +191,15 @@ class RationalMatrix(Matrix):
         rows, width = self.shape
         if rows == 0:
             return RationalMatrix.identity(width).rows()
+        if self.pivots.number == width:
+            return []
         reduced, rank = self.mat.rref()
-        pivots = []
+        pivots: list[int] = []
         for i in range(rank):
-            pivots.append(next(j for j in range(width) if reduced[i, j] != 0))
+            pivots.append(next(j for j in range(pivots[-1] + 1 if pivots else 0, width) if reduced[i, j] != 0))
         basis = []
-        for free in (j for j in range(width) if j not in set(pivots)):
+        pivotal = set(pivots)
+        for free in (j for j in range(width) if j not in pivotal):
             x = [fmpq(0)] * width
             x[free] = fmpq(1)
             for i, pivot in enumerate(pivots):
@@ -196,13 +207,41 @@ class RationalMatrix(Matrix):
             basis.append(x)
         return basis
 
+    @property
+    def pivots(self) -> Pivots:
+        """Rows and columns of a largest minor modulo a prime."""
+        if self._pivots is None:
+            self._pivots = pivots(self.mat)
+        return self._pivots
+
+    @property
+    def is_invertible(self) -> bool:
+        """Whether the matrix is square and of full rank."""
+        n, width = self.shape
+        if n != width or self.pivots.number == n:
+            return n == width
+        # a column outside the pivots depends on theirs: one solution proves it
+        free = next(j for j in range(n) if j not in set(self.pivots.columns))
+        try:
+            solve(self.mat, self.pivots, self.column(free))
+        except (NoSolutionError, UnluckyPrimeError):
+            return self.rank() == n
+        return False
+
     def solve(self, right: Sequence[fmpq]) -> list[fmpq] | None:
         """One solution x of self x = right, or None when there is none (any shape, any rank)."""
-        rows, width = self.shape
-        augmented = self.hstack(column_vector(right))
-        if rows == 0:
-            return [fmpq(0)] * width
-        reduced, rank = augmented.mat.rref()
+        if len(right) != self.shape[0]:
+            raise ValueError(f"right-hand side: left has {self.shape[0]} rows, right has {len(right)}")
+        try:
+            return solve(self.mat, self.pivots, right)
+        except NoSolutionError:
+            return None
+        except UnluckyPrimeError:
+            return self._eliminate(right)
+
+    def _eliminate(self, right: Sequence[fmpq]) -> list[fmpq] | None:
+        width = self.shape[1]
+        reduced, rank = self.hstack(column_vector(right)).mat.rref()
         x = [fmpq(0)] * width
         for i in range(rank):
             pivot = next(j for j in range(width + 1) if reduced[i, j] != 0)
@@ -210,6 +249,10 @@ class RationalMatrix(Matrix):
                 return None
             x[pivot] = reduced[i, width]
         return x
+
+    def reaches(self, right: Sequence[fmpq]) -> bool:
+        """Whether self x = right has a solution."""
+        return self.pivots.number == self.shape[0] or self.solve(right) is not None
 
     def hardmax(self, visible: Callable[[int], int] | None = None) -> RationalMatrix:
         rows, width = self.shape

@@ -132,7 +132,7 @@ def decide(model: Transformer, data: Dataset, prompt_length: int | None = None, 
     if model.E is None and (len(layer.attention.heads) > 1 or len(solved) > 1):
         try:
             pairs = SeveralHeads.of(layer, queries, [preimages[query.target] for query in queries])
-            if len(solved) > 1 and layer.attention.heads[0].V.rank() == layer.width:
+            if len(solved) > 1 and layer.attention.heads[0].V.is_invertible:
                 criterion = _several(queries, groups, prompt_length, explicit, infimum, without_prompt)
                 if criterion.verdict is not Memorization.UNDECIDED:
                     return criterion

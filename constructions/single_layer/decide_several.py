@@ -65,7 +65,7 @@ class SeveralQueries:
     def of(cls, queries: Sequence[Query], problems: Sequence[LossProblem]) -> SeveralQueries:
         """Raises Undecided for a singular V or too many combinations."""
         V = problems[0].V
-        if V.rank() < V.shape[0]:
+        if not V.is_invertible:
             raise Undecided("several logit vectors and a singular V = W_o W_v: the criterion needs an invertible one")
         position = {id(query): k for k, query in enumerate(queries)}
         members = tuple(tuple(position[id(query)] for query in problem.queries) for problem in problems)

@@ -73,8 +73,12 @@ class LossProblem:
         g = None
         if any(x != 0 for x in q):
             V = head.V
-            source = V.T.times(V).solve(q)  # g = V source lies in range V
-            g = None if source is None else tuple(V.apply(source))
+            if V.is_invertible:
+                solution = V.T.solve(q)
+                g = None if solution is None else tuple(solution)
+            else:
+                source = V.T.times(V).solve(q)  # g = V source lies in range V
+                g = None if source is None else tuple(V.apply(source))
         return cls(layer, tuple(queries), tuple(preimages), tuple(q), g)
 
     @property
@@ -111,7 +115,7 @@ class LossProblem:
             assert source is not None  # the normal equations always have a solution
             return [x - y for x, y in zip(a, V.apply(source), strict=True)]
 
-        invertible = V.rank() == V.shape[0]
+        invertible = V.is_invertible
         return [[[fmpq(0)] * len(a) if invertible else part(a) for a in points] for points in self.shifted]
 
     @cached_property

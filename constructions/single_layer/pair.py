@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
 
 from flint import fmpq
 
@@ -186,7 +188,7 @@ class _Maker:
         parallel."""
         s_0 = dot(self.q, self.token)
         across = RationalMatrix.of([self.q]).nullspace()
-        for direction in [sign for e in across for sign in (e, [-x for x in e])]:
+        for direction in (sign for e in across for sign in (e, [-x for x in e])):
             along = system.along(self.V.apply(direction))
             best = system.maximize(along, at_most_zero=rows)
             if best is not None and best.value > 0:
@@ -304,19 +306,26 @@ def unmemorizable_pair(layer: Layer, *, head: int = 0) -> UnmemorizablePair:
     'cone'
     """
     d = layer.width
-    unit = [[fmpq(int(i == j)) for i in range(d)] for j in range(d)]
-    inputs = [[fmpq(0)] * d, *unit, [fmpq(1)] * d, [fmpq(-1)] * d]
-    targets = [layer.mlp(column_vector(z)).columns(0, 1) for z in inputs]  # outputs of the MLP, so in range
-    reached = [y.column(0) for y in targets if isinstance(y, RationalMatrix)]
+
+    def unit(j: int) -> Row:
+        return [fmpq(int(i == j)) for i in range(d)]
+
+    @cache
+    def reached(k: int) -> Row:
+        """A target in the range: the output of the MLP at 0, at a unit vector, at (1, …, 1) or at (−1, …, −1)."""
+        z = [fmpq(0)] * d if k == 0 else unit(k - 1) if k <= d else [fmpq(1 if k == d + 1 else -1)] * d
+        y = layer.mlp(column_vector(z))
+        assert isinstance(y, RationalMatrix)  # the MLP of a rational point
+        return y.column(0)
+
     last = NoPairError("no pair of different targets was found")
     for construct in (cone_pair, closeness_pair):
-        for token in (unit[0], unit[-1], [fmpq(0)] * d):
-            for i, y_1 in enumerate(reached):
-                for y_2 in reached[i + 1 :]:
-                    if y_1 == y_2:
-                        continue
-                    try:
-                        return construct(layer, token, y_1, y_2, head=head)
-                    except NoPairError as error:
-                        last = error
+        for token in (unit(0), unit(d - 1), [fmpq(0)] * d):
+            for i, j in combinations(range(d + 3), 2):
+                if reached(i) == reached(j):
+                    continue
+                try:
+                    return construct(layer, token, reached(i), reached(j), head=head)
+                except NoPairError as error:
+                    last = error
     raise last

@@ -18,7 +18,7 @@ from verify.claims import (
     universality_softmax,
     unmemorizable_pair,
 )
-from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
+from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
 
 REGISTRY: dict[str, Claim] = {
     claim.slug: claim
@@ -42,4 +42,4 @@ REGISTRY: dict[str, Claim] = {
     )
 }
 
-__all__ = ["REGISTRY", "Case", "CaseResult", "Claim", "Finding", "Settings"]
+__all__ = ["REGISTRY", "Case", "CaseResult", "Claim", "Constant", "Finding", "Settings"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import partial
+from math import sqrt
 
 from flint import fmpq
 
@@ -16,7 +17,7 @@ from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims import depth_parts
-from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
+from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
 from verify.instances import random_full_rank, random_matrix
 
 SLUG = "attention-lipschitz"
@@ -97,9 +98,27 @@ def _slope_below_bound(layer: Layer, region: Region, norm: Norm, kind: Kind, see
     measured = {"bound": float(f"{float(bound):.6g}"), "slope": float(f"{float(found.bound):.6g}")}
     if which == "bound":
         certificate = bound_certificate(layer, norms, region, norm, kind)
-        return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, certificate, measured)
+        constants = (
+            () if layer.attention.causal or norm == "max" else (_against_literature(norms, region, bound, found),)
+        )
+        return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, certificate, measured, constants=constants)
     certificate = slope_certificate(layer, found, region, norm, kind)
     return CaseResult(Verdict.PROVED, Evidence.ENCLOSED, summary, certificate, measured)
+
+
+def _against_literature(norms: LayerNorms, region: Region, bound: fmpq, found: Steep) -> Constant:
+    """The form (1 + 8√M D²‖A‖)‖V‖ of the literature, summed over the heads; D² bounds the sum of squared tokens."""
+    square = region.prompt_length * region.prompt_radius**2 + region.input_length * region.input_radius**2
+    stated = sum(
+        float(head.value.bound) * (1 + 8 * sqrt(region.length) * float(square * head.bilinear.bound))
+        for head in norms.heads
+    )
+    return Constant(
+        f"Lipschitz constant of attention, Frobenius norm, {len(norms.heads)} head(s), M = {region.length}",
+        f"(1 + 8√M D²‖A‖)‖V‖ = {stated:.4g}",
+        f"{float(bound):.4g}",
+        f"{stated / float(bound):.3g} times smaller; {float(found.bound / bound):.0%} of it is reached",
+    )
 
 
 def _random(d: int, heads: int, causal: bool, norm: Norm, kind: Kind, which: str, seed: int) -> CaseResult:
@@ -129,9 +148,11 @@ def _equal_heads() -> CaseResult:
     ones = RationalMatrix.of([[1, 1]])
     found = Steep(RationalMatrix.of([["1/2", "1/4"]]), ones, fmpq(2) - fmpq(1, 2**40))
     summary = "two equal heads, each of constant 1: together 2, above √2"
-    return CaseResult(
-        Verdict.PROVED, Evidence.ENCLOSED, summary, slope_certificate(layer, found, region, "max", "joint")
+    constant = Constant(
+        "Lipschitz constant of two equal heads", "√(Σ L_i²) = 1.414", "at least 2 − 2^{−40}", "too small by √2"
     )
+    proof = slope_certificate(layer, found, region, "max", "joint")
+    return CaseResult(Verdict.PROVED, Evidence.ENCLOSED, summary, proof, constants=(constant,))
 
 
 def masked_mean() -> tuple[Layer, Region, RationalMatrix]:
@@ -146,9 +167,14 @@ def _masked_mean() -> CaseResult:
     layer, region, direction = masked_mean()
     found = Steep(RationalMatrix.of([["1/2", "1/4"]]), direction, fmpq(1144, 1000))
     summary = "a causal mask without logits: 1.144 in the Frobenius norm, where the unmasked form says 1"
-    return CaseResult(
-        Verdict.PROVED, Evidence.ENCLOSED, summary, slope_certificate(layer, found, region, "frobenius", "joint")
+    constant = Constant(
+        "Lipschitz constant of attention without logits, causal mask, M = 2",
+        "‖V‖ = 1 (the form without κ)",
+        f"at least {float(found.bound):.4g}",
+        f"too small by {float(found.bound) - 1:.1%}",
     )
+    proof = slope_certificate(layer, found, region, "frobenius", "joint")
+    return CaseResult(Verdict.PROVED, Evidence.ENCLOSED, summary, proof, constants=(constant,))
 
 
 def cases(settings: Settings) -> list[Case]:

@@ -21,9 +21,26 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Constant:
+    """A number that the source or the literature states, beside what a case certifies for it, in words for readers.
+
+    ``slack`` says how far apart the two are.
+
+    >>> Constant("width for a pair", "d ≥ 4", "d = 2", "2 less").stated
+    'd ≥ 4'
+    """
+
+    quantity: str
+    stated: str
+    certified: str
+    slack: str
+
+
+@dataclass(frozen=True)
 class CaseResult:
     """One checked case. ``measured`` holds sampled numbers that stand beside the proof (JSON values); they prove
-    nothing. ``counterexample`` is the instance that refutes, where one can be written down."""
+    nothing. ``counterexample`` is the instance that refutes, where one can be written down. ``constants`` compares what
+    the certificate proves with what the source states."""
 
     verdict: Verdict
     evidence: Evidence
@@ -31,6 +48,7 @@ class CaseResult:
     certificate: Certificate | None = None
     measured: Mapping[str, Any] = field(default_factory=dict)
     counterexample: Counterexample | None = None
+    constants: tuple[Constant, ...] = ()
 
 
 @dataclass(frozen=True)

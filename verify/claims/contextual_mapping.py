@@ -9,7 +9,7 @@ from constructions.universality.grid import Grid
 from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
-from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
+from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
 
 SLUG = "contextual-mapping"
 
@@ -42,7 +42,18 @@ def _distinct(d: int, m: int, k: int, G: int | None, by: str) -> CaseResult:
             return CaseResult(Verdict.REFUTED, Evidence.EXACT, f"context {codes} is decoded wrongly")
     size = map.G.bit_length()
     summary = f"d = {d}, m = {m}, k = {k}, G of {size} bits: {grid.c}^{grid.tokens} contexts, all ids different"
-    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, distinct_certificate(map, by))
+    constants: tuple[Constant, ...] = ()
+    if m > 1:  # for m = 1 no shift is needed
+        literature = grid.tokens * k ** ((grid.tokens + 1) * d + 1)
+        constants = (
+            Constant(
+                f"global shift G that is enough, d = {d}, m = {m}, k = {k}",
+                f"n δ^{{−(n+1)d−1}} = {literature}",
+                f"{map.G}",
+                f"{literature / int(map.G):.3g} times smaller",
+            ),
+        )
+    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, distinct_certificate(map, by), constants=constants)
 
 
 def _some(map: ContextualMap) -> list[tuple[int, ...]]:
@@ -70,7 +81,13 @@ def _collision(d: int, m: int, k: int, G: int) -> CaseResult:
     if found is None:
         return CaseResult(Verdict.UNDECIDED, Evidence.EXACT, "no collision was found")
     summary = f"d = {d}, m = {m}, k = {k}, G = {G}: two read columns have the same id"
-    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, collision_certificate(map, *found))
+    constants: tuple[Constant, ...] = ()
+    if k ** ((map.grid.tokens + 1) * d) == G:
+        stated = f"δ^{{−(n+1)d}} = {G}"
+        where = f"global shift G that keeps ids apart, d = {d}, m = {m}, k = {k}"
+        constants = (Constant(where, stated, "two columns that are read collide at it", "too small"),)
+    proof = collision_certificate(map, *found)
+    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, proof, constants=constants)
 
 
 def cases(settings: Settings) -> list[Case]:

@@ -23,7 +23,7 @@ from constructions.transformer import Attention, FeedForward, Head, Layer, Trans
 from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
-from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
+from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
 from verify.falsifiers.low_rank_memorization import FALSIFIER
 from verify.instances import random_layer, random_matrix
 
@@ -83,7 +83,14 @@ def _update(model: Transformer, queries: Sequence[Query], what: str, biases: Any
             return CaseResult(Verdict.REFUTED, Evidence.EXACT, "the solved update does not give the targets")
         exact = ", outputs equal in Frac(E)"
     summary = f"{what}: rank {update.rank} in W_1 and {n} columns of W_2, {update.parameters} parameters{exact}"
-    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, triangular_certificate(model, queries, update), measured)
+    constant = Constant(
+        f"parameters that memorize {n} examples, d = {d}",
+        f"a prompt: at least nd = {n * d}",
+        f"this update: {update.parameters}",
+        f"{update.parameters - n * d} more",
+    )
+    proof = triangular_certificate(model, queries, update)
+    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, proof, measured, constants=(constant,))
 
 
 def _random(d: int, n: int, seed: int, biases: str = "updated", heads: int = 1) -> CaseResult:

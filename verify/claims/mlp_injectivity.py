@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from functools import partial
 
 from flint import fmpq
@@ -14,7 +15,7 @@ from constructions.transformer import FeedForward
 from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
-from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
+from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
 from verify.falsifiers.mlp_injectivity import FALSIFIER
 from verify.instances import random_matrix, random_mlp
 
@@ -75,7 +76,13 @@ def _example_1(sign: int) -> CaseResult:
     points = preimage(mlp, y).points
     if points != [tuple(expected)]:
         return CaseResult(Verdict.REFUTED, Evidence.EXACT, f"expected the one preimage {expected}, found {points}")
-    return certify(mlp, y, "monotone")
+    if sign > 0:
+        constant = Constant("preimages of a target in Example 1", "2", "exactly 1", "half as many")
+    else:
+        product = mlp.width * mlp.hidden  # both norms are √(dr)
+        slack = f"{product} times what the condition allows"
+        constant = Constant("‖W_1‖‖W_2‖ of an injective MLP", "below 1", f"{product} (Example 1)", slack)
+    return replace(certify(mlp, y, "monotone"), constants=(constant,))
 
 
 def cases(settings: Settings) -> list[Case]:

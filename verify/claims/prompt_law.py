@@ -19,7 +19,7 @@ from constructions.transformer import Attention, FeedForward, Head, Layer, Trans
 from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
-from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
+from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
 from verify.claims.unmemorizable_pair import preimage_proof
 from verify.falsifiers.prompt_law import FALSIFIER
 from verify.instances import random_layer, random_matrix
@@ -213,7 +213,12 @@ def _one_example() -> CaseResult:
     if possible is None or possible.length != 41:
         return CaseResult(Verdict.REFUTED, Evidence.EXACT, f"expected 41 tokens, found {possible}")
     summary = "one example is memorized by 41 tokens (and by no fewer: case one-example-shorter)"
-    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, memorizable_certificate(model, problem, possible))
+    certified = f"{possible.length}, and no fewer (case one-example-shorter)"
+    constant = Constant(
+        "tokens for one example", "at least 1 (n for n queries, Theorem 4)", certified, f"{possible.length} times"
+    )
+    proof = memorizable_certificate(model, problem, possible)
+    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, proof, constants=(constant,))
 
 
 def _one_example_shorter() -> CaseResult:

@@ -33,7 +33,7 @@ from constructions.verdict import Evidence, Memorization, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims import several_queries
-from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
+from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
 from verify.claims.prompt_law import finite_preimage, single_layer_instance
 from verify.falsifiers.prompt_length_bound import FALSIFIER
 from verify.instances import random_mlp
@@ -113,7 +113,15 @@ def _tight(d: int, n: int, seed: int, hidden: int = 0) -> CaseResult:
     model = Transformer((found.data.layer,))
     attack = adversary(model, data, lengths=(n - 1,), restarts=3, seed=seed, max_iterations=400)
     measured = {"best_loss_with_one_token_less": float(f"{attack.loss:.6g}")}
-    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, tight_certificate(found), measured)
+    constant = Constant(
+        f"tokens for {n} independent queries, d = {d}",
+        f"at least {n}",
+        f"{n} serve, {found.length} do not",
+        "none: met",
+    )
+    return CaseResult(
+        Verdict.PROVED, Evidence.EXACT, summary, tight_certificate(found), measured, constants=(constant,)
+    )
 
 
 def _isotropic(d: int, n: int, seed: int) -> CaseResult:
@@ -181,13 +189,21 @@ def _empty() -> CaseResult:
     assert decision.several.against is not None
     summary = "the same two examples: no prompt of any length memorizes them"
     certificate = several_queries.impossible_certificate(model, decision.several.against)
-    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, certificate)
+    constant = Constant(
+        "tokens for two queries that block each other", "at least 2", "no number is enough", "unbounded"
+    )
+    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, certificate, constants=(constant,))
 
 
 def _naive(d: int, n: int, seed: int) -> CaseResult:
     model, data, prompt = naive_dataset(d, n, seed)
     summary = f"{n} examples with independent targets, and one zero token memorizes them"
-    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, prompt_certificate(model, data, prompt))
+    tokens = prompt.shape[1]
+    constant = Constant(
+        f"tokens for {n} queries with independent targets alone", f"{n}", f"{tokens} serves", f"{n - tokens} fewer"
+    )
+    proof = prompt_certificate(model, data, prompt)
+    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, proof, constants=(constant,))
 
 
 def _two_heads() -> CaseResult:
@@ -197,7 +213,9 @@ def _two_heads() -> CaseResult:
     except NotTightError as error:
         return CaseResult(Verdict.UNDECIDED, Evidence.EXACT, str(error))
     summary = "two heads: two independent contributions, and one token gives them"
-    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, independent_certificate(data, tree))
+    constant = Constant("tokens for 2 independent queries, 2 heads", "2 (proved for one head)", "1 serves", "1 fewer")
+    proof = independent_certificate(data, tree)
+    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, proof, constants=(constant,))
 
 
 def cases(settings: Settings) -> list[Case]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import partial
+from math import sqrt
 
 from flint import fmpq
 
@@ -20,7 +21,7 @@ from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims import depth_parts
-from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
+from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
 from verify.instances import contractive_stack, random_matrix
 
 SLUG = "prompted-injectivity"
@@ -116,7 +117,13 @@ def _collapse(seed: int) -> CaseResult:
     if failed is not None:
         return failed
     summary = f"four invertible layers: with every prompt p every input comes out as −p ({RUNS:,} run exactly)"
-    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, collapse_certificate(model, 1))
+    columns = [layer.attention.heads[0].V.column(0) for layer in model.layers]  # V turns and stretches the plane
+    norms = ", ".join(f"{sqrt(float(a * a + b * b)):.3g}" for a, b in columns)
+    constant = Constant(
+        "constants of layers that keep inputs apart", "each below 1", f"{norms} do not", "no such number is enough"
+    )
+    proof = collapse_certificate(model, 1)
+    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, proof, constants=(constant,))
 
 
 def _full_rank(seed: int) -> CaseResult:
@@ -132,13 +139,23 @@ def _two_layers() -> CaseResult:
     found = two_layers()
     product = found.stack.product()
     summary = f"two layers with MLP, product {float(product):.6f}: {len(found.inputs)} inputs, one output"
-    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, same_output_certificate(found))
+    constants = (_product("with MLP", product),)
+    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, same_output_certificate(found), constants=constants)
+
+
+def _product(which: str, product: fmpq) -> Constant:
+    """The repaired condition against a collapse: how near its 2 is to the best number."""
+    over = f"at most {float(product - 2):.1g} above the best number"
+    return Constant(
+        f"product of constants that keeps inputs apart, {which}", "below 2", f"{float(product):.8f} does not", over
+    )
 
 
 def _fold(epsilon: fmpq) -> CaseResult:
     found = fold(epsilon)
     summary = f"two layers of attention alone, product {float(found.product):.8f}: two inputs with one output exist"
-    return CaseResult(Verdict.PROVED, Evidence.ENCLOSED, summary, fold_certificate(found))
+    constants = (_product("attention alone", found.product),)
+    return CaseResult(Verdict.PROVED, Evidence.ENCLOSED, summary, fold_certificate(found), constants=constants)
 
 
 def _separated(d: int, depth: int, norm: Norm, causal: bool, size: fmpq, seed: int) -> CaseResult:

@@ -14,7 +14,7 @@ from constructions.universality.quantisation import Roots, quantisation_bound, r
 from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
-from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
+from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
 
 SLUG = "quantisation"
 
@@ -46,7 +46,15 @@ def _case(d: int, m: int, k: int, L: fmpq, p: fmpq, seed: int) -> CaseResult:
     summary = (
         f"d = {d}, m = {m}, k = {k}, L = {L}, p = {p}: every L-Lipschitz f is within {float(bound):.6g} of its table"
     )
-    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, certificate(d, m, k, L, p), measured)
+    textbook = (L + 1) * roots(d, m, p).above / k
+    constant = Constant(
+        f"error of the table, d = {d}, m = {m}, k = {k}, L = {L}, p = {p}",
+        f"(L+1)(dm)^{{1/p}} δ = {float(textbook):.4g}",
+        f"{float(bound):.4g}",
+        f"{float(textbook / bound):.3g} times smaller",
+    )
+    proof = certificate(d, m, k, L, p)
+    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, proof, measured, constants=(constant,))
 
 
 def _sampled(grid: Grid, L: fmpq, p: fmpq, seed: int, points: int = 400) -> float:

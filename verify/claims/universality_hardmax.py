@@ -15,7 +15,7 @@ from constructions.universality.hardmax_network import HardmaxNetwork
 from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
-from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
+from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
 from verify.claims.quantisation import write_roots
 
 SLUG = "universality-hardmax"
@@ -74,7 +74,9 @@ def _layers(d: int, m: int, k: int, seed: int) -> CaseResult:
             )
     found = budget(d, m, fmpq(0), fmpq(1), grid.delta, k=k)
     summary = f"d = {d}, m = {m}, k = {k}: all {network.layer_count} layers run on 3 prompts give the tables' values"
-    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, certificate(found))
+    where = f"heads of the selective shift, d = {d}, m = {m}, k = {k}"
+    constant = Constant(where, "2, with a query bias", "1, without", "half as many; twice as many layers")
+    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, certificate(found), constants=(constant,))
 
 
 def cases(settings: Settings) -> list[Case]:

@@ -7,10 +7,12 @@ from functools import partial
 from flint import fmpq
 
 from constructions.universality.for_all import Budget, budget
+from constructions.universality.grid import Grid
+from constructions.universality.quantisation import textbook_grid
 from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
-from verify.claims.claim import Case, CaseResult, Claim, Settings
+from verify.claims.claim import Case, CaseResult, Claim, Constant, Settings
 from verify.claims.quantisation import write_roots
 from verify.claims.universality_hardmax import instance
 
@@ -39,7 +41,14 @@ def _for_all(d: int, m: int, L: fmpq, p: fmpq, epsilon: fmpq) -> CaseResult:
         f"d = {d}, m = {m}, L = {L}, p = {p}, ε = {epsilon}: k = {grid.k}, a prompt of {grid.prompt_length} tokens for "
         f"every f, at inverse temperature {found.t}"
     )
-    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, certificate(found))
+    usual = Grid(d, m, textbook_grid(d, m, L, p, epsilon)).prompt_length
+    constant = Constant(
+        f"prompt tokens, d = {d}, m = {m}, L = {L}, p = {p}, ε = {epsilon}",
+        f"(L+1)(dm)^{{1/p}} δ ≤ ε/2: {usual}",
+        f"{grid.prompt_length}",
+        f"{usual / grid.prompt_length:.3g} times fewer",
+    )
+    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, certificate(found), constants=(constant,))
 
 
 def cases(settings: Settings) -> list[Case]:

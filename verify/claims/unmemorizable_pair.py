@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,7 @@ from constructions.transformer import Attention, FeedForward, Head, Layer, Trans
 from constructions.verdict import Evidence, Memorization, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
-from verify.claims.claim import Case, CaseResult, Claim, Finding, Settings
+from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
 from verify.falsifiers.unmemorizable_pair import FALSIFIER
 from verify.instances import random_full_rank, random_layer
 from verify.search import adversary
@@ -104,9 +105,27 @@ def _cone(seed: int, d: int, r: int, heads: int) -> CaseResult:
     while True:
         layer = random_layer(rng, d, heads=heads, r=r, contractive=True)
         try:
-            return certify(unmemorizable_pair(layer), seed=seed)
+            pair = unmemorizable_pair(layer)
         except NoPairError:
             continue  # heads that do not decouple: W_o columns dependent
+        return replace(certify(pair, seed=seed), constants=_width(pair) if heads == 1 else ())
+
+
+def _width(pair: UnmemorizablePair) -> tuple[Constant, ...]:
+    """The width that the paper asks for, 2 + dim span of the shifted preimages, where each of them is one point."""
+    points = [found.points for found in pair.proof.preimages]
+    if any(each is None or len(each) != 1 for each in points):
+        return ()
+    shifted = [
+        [z - x for z, x in zip(each[0], query.token, strict=True)]
+        for each, query in zip(points, pair.proof.queries, strict=True)
+        if each
+    ]
+    needed, d = 2 + RationalMatrix.of(shifted).rank(), pair.model.width
+    if needed <= d:
+        return ()
+    stated = f"d ≥ 2 + dim span of the shifted preimages = {needed}"
+    return (Constant("width for an unmemorizable pair", stated, f"d = {d}", f"{needed - d} less"),)
 
 
 def _degenerate(construct: Callable[..., UnmemorizablePair]) -> CaseResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from verify.claims.results import checked, users_result
 from verify.claims.sources import find
 from verify.claims.sources import listed as cases_of
 from verify.kernel_process import DisagreementError, KernelError, check_files, kernel_sha256
+from verify.report import write_report
 from verify.resumable import in_processes, keep, kept, output_folder, run_key
 
 REPORT_FORMAT = "promptcert-report/1"
@@ -36,9 +38,9 @@ def audit(
 ) -> Record:
     """Run the cases of these claims; the report as a JSON object (schema: verify/schemas/audit.schema.json).
 
-    With ``out``, certificates, finished cases and ``report.json`` are written there; ``resume`` reuses the finished
-    cases of a run with the same code, seed and thoroughness. Raises DisagreementError when the kernel does not accept
-    what a claim proved, InputError when ``out`` cannot be written.
+    With ``out``, certificates, finished cases and the report in all formats are written there; ``resume`` reuses the
+    finished cases of a run with the same code, seed and thoroughness. Raises DisagreementError when the kernel does not
+    accept what a claim proved, InputError when ``out`` cannot be written.
     """
     chosen = {claim.slug: claim for claim in claims}
     listed = {slug: cases_of(claim, settings) for slug, claim in chosen.items()}
@@ -64,6 +66,7 @@ def audit(
         report = _report(list(chosen.values()), settings, rows)
         if out is not None:
             write_text(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+            write_report(report, folder)
     return report
 
 
@@ -120,6 +123,7 @@ def run_case(claim: Claim, name: str, settings: Settings, folder: Path, key: str
         "kernel": sentence,
         "counterexample": None if result.counterexample is None else f"counterexamples/{file}",
         "sampled": dict(result.measured),
+        "constants": [asdict(constant) for constant in result.constants],
     }
     keep(_record_path(folder, (claim.slug, name)), key, record)
     return record

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from constructions.verdict import Evidence, Undecided, Verdict
 from verify.certificate import Certificate
-from verify.claims.claim import Case, CaseResult, Claim, Origin, Settings
+from verify.claims.claim import Case, CaseResult, Claim, Constant, Origin, Settings
 from verify.claims.sources import said, users_code
 from verify.counterexample import Counterexample, Refuted
 
@@ -73,6 +73,13 @@ def _demand_result(result: object) -> None:
             raise TypeError(f"CaseResult: expected {name} to be a {kind.__name__}, found {found}")
     result.summary.encode()  # half of a pair of surrogates cannot be written
     json.dumps(dict(result.measured), allow_nan=False)
+    for constant in result.constants:
+        if not isinstance(constant, Constant):
+            raise TypeError(f"CaseResult: expected constants to hold Constants, found {type(constant).__name__}")
+        for name, words in asdict(constant).items():
+            if not isinstance(words, str):
+                raise TypeError(f"Constant: expected {name} to be a str, found {type(words).__name__}")
+            words.encode()
     for name, part in (("certificate", Certificate), ("counterexample", Counterexample)):
         value = getattr(result, name)
         if value is not None:

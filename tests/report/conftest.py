@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from verify import search
+from verify.claims.claim import Claim
+
 HERE = str(Path(__file__).parent)
 if HERE not in sys.path:
     sys.path.append(HERE)  # at the end: the kernel's tests import a conftest of their own by name
@@ -27,7 +30,6 @@ CASES = {
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The output folder of an audit of a few cases, with all formats of its report."""
-    from verify import search
     from verify.audit import audit
     from verify.claims import REGISTRY, Settings, prompt_law, unmemorizable_pair
 
@@ -35,17 +37,16 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (prompt_law, unmemorizable_pair):
             patch.setattr(module, "adversary", lambda model, data, **_: short(model, data))
-        for slug, names in CASES.items():
-            claim = REGISTRY[slug]
-            patch.setitem(
-                REGISTRY,
-                slug,
-                replace(
-                    claim,
-                    cases=lambda settings, c=claim, n=names: [x for x in c.cases(settings) if x.name in n],
-                    findings=tuple(finding for finding in claim.findings if finding.case in names),
-                ),
-            )
+        claims = [_only(REGISTRY[slug], names) for slug, names in CASES.items()]
         folder = tmp_path_factory.mktemp("report") / "run"
-        audit(list(CASES), Settings(), out=folder)
+        audit(claims, Settings(), out=folder)
         yield folder
+
+
+def _only(claim: Claim, names: set[str]) -> Claim:
+    """The claim with these cases and their findings."""
+    return replace(
+        claim,
+        cases=lambda settings: [case for case in claim.cases(settings) if case.name in names],
+        findings=tuple(finding for finding in claim.findings if finding.case in names),
+    )

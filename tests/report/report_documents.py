@@ -17,6 +17,7 @@ def case(verdict: str, name: str = "only", **fields: Any) -> Json:
         "certificate": f"certificates/{name}.json" if verdict == "proved" else None,
         "certificate_sha256": HASH if verdict == "proved" else None,
         "kernel": "the kernel's sentence" if verdict == "proved" else None,
+        "counterexample": f"counterexamples/{name}.json" if verdict == "refuted" else None,
         "sampled": {},
         "constants": [],
     }
@@ -31,6 +32,7 @@ def claim(slug: str, cases: list[Json], *, expected: str = "proved", **fields: A
         "title": f"Title of {slug}",
         "statement": "A statement.",
         "source": "THEORY section 0",
+        "origin": None,
         "scope": "what it proves",
         "depends": [],
         "expected": expected,

@@ -28,7 +28,7 @@ def add_parser(commands: Any) -> None:
         metavar="FILE",
         help="the claims of this Python file, and only these unless --claim names others (repeatable)",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write certificates/ and report.html, .json, .sarif and .junit.xml here")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write certificates/ and the report here")
     parser.add_argument("--thorough", action="store_true", help="many more random instances")
     parser.add_argument("--jobs", type=positive_int, default=1, metavar="N", help="cases in parallel (default: 1)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random instances (default: 0)")

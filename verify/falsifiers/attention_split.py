@@ -44,10 +44,8 @@ class Instance:
         return (ExpMatrix.embed(found) if isinstance(found, RationalMatrix) else found).column(0)  # type: ignore[attr-defined, no-any-return]
 
     def __str__(self) -> str:
-        return (
-            f"{len(self.attention.heads)} heads, {self.X.shape[1]} context and {self.P.shape[1]} prompt tokens, "
-            f"width {self.attention.width}"
-        )
+        heads, context, prompt = len(self.attention.heads), self.X.shape[1], self.P.shape[1]
+        return f"d = {self.attention.width}, heads: {heads}, context tokens: {context}, prompt tokens: {prompt}"
 
 
 def judge(search: Search, instance: Instance) -> Trial:

@@ -47,7 +47,7 @@ class Instance:
         return self.head.logit_vectors(self.token).column(0)
 
     def __str__(self) -> str:
-        return f"width {self.head.width}, κ = e^({self.rho})"
+        return f"d = {self.head.width}, κ = e^({self.rho})"
 
     def broken(self, sentence: str, evidence: Evidence = Evidence.EXACT) -> Trial:
         weights = {"W_q": self.head.W_q, "W_k": self.head.W_k, "W_v": self.head.W_v}

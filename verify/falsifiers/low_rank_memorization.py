@@ -52,7 +52,7 @@ class Data:
         return RationalMatrix(self.targets.mat - self.features.mat - self.mlp.b_2.times(ones).mat)
 
     def __str__(self) -> str:
-        return f"d = {self.features.shape[0]}, {self.n} features, {self.mlp.hidden} units"
+        return f"d = {self.features.shape[0]}, features: {self.n}, units: {self.mlp.hidden}"
 
     def broken(self, sentence: str) -> Trial:
         parts = {"mlp": self.mlp, "features": self.features, "targets": self.targets}
@@ -173,6 +173,8 @@ def trials(search: Search) -> Iterator[Trial]:
         )
         while True:
             features = random_matrix(rng, d, n, size=2)
+            if not search.keeps(DISTINCT):
+                features = features.columns(0, 1).hstack(features.columns(0, n - 1))
             v = random_matrix(rng, d, 1, size=2).column(0)
             values = [dot(v, features.column(k)) for k in range(n)]
             if len(set(values)) == n or not search.keeps(DISTINCT):

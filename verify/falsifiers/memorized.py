@@ -52,7 +52,7 @@ class Memorized:
 
     def __str__(self) -> str:
         kind = "" if self.attention.kind == "softmax" else "hardmax, "
-        return f"{kind}d = {self.attention.width}, heads: {len(self.attention.heads)}, {self.P.shape[1]} prompt tokens"
+        return f"{kind}d = {self.attention.width}, heads: {len(self.attention.heads)}, prompt tokens: {self.P.shape[1]}"
 
     def counterexample(self, slug: str, sentence: str, **more: object) -> Counterexample:
         d = self.attention.width

@@ -24,7 +24,8 @@ from verify.instances import random_matrix
 
 SLUG = "mlp-injectivity"
 HYPOTHESIS = "‖W_1‖‖W_2‖ < 1, or M + M^T positive definite"
-BELOW, DEFINITE, RELU = "‖W_1‖‖W_2‖ other than 1", "M + M^T regular", "ReLU units"
+BELOW, DEFINITE = "strictness of ‖W_1‖‖W_2‖ < 1", "strictness of M + M^T > 0"
+RELU = "ReLU units"
 ONE, SEPARATION = "the 1 of ‖W_1‖‖W_2‖ < 1", "1 − ‖W_1‖‖W_2‖"
 ReLU = PiecewiseLinear((Piece(None, fmpq(0), fmpq(0)), Piece(fmpq(0), fmpq(1), fmpq(0))))
 
@@ -87,7 +88,7 @@ def second_preimage(mlp: FeedForward, z: RationalMatrix) -> RationalMatrix | Non
 
 def judge_preimages(search: Search, instance: Points) -> Trial:
     """An MLP with two preimages must not meet the hypothesis; its norms measure how far the hypothesis is from it."""
-    mlp, what = instance.mlp, f"width {instance.mlp.width}, {instance.mlp.hidden} units"
+    mlp, what = instance.mlp, f"d = {instance.mlp.width}, units: {instance.mlp.hidden}"
     other = second_preimage(mlp, instance.z)
     if other is None:
         return Trial(f"{what}: one preimage")
@@ -109,11 +110,11 @@ def judge_preimages(search: Search, instance: Points) -> Trial:
 
 def judge_separation(search: Search, instance: Points) -> Trial:
     """|MLP(z) − MLP(z')| ≥ (1 − ρ)|z − z'|, ρ = ‖W_1‖‖W_2‖ rounded upwards."""
-    mlp, what = instance.mlp, f"width {instance.mlp.width}, {instance.mlp.hidden} units"
+    mlp, what = instance.mlp, f"d = {instance.mlp.width}, units: {instance.mlp.hidden}"
     step = (instance.z - instance.other).column(0)
     moved = (output(mlp, instance.z) - output(mlp, instance.other)).column(0)
     rho = root_above(norm_product_square(mlp))
-    if dot(step, step) == 0 or rho >= 1 or mlp.units is not None:
+    if dot(step, step) == 0 or not 0 < rho < 1 or mlp.units is not None:
         return Trial(f"{what}: nothing to compare")
     allowed = (1 - rho) * search.factor(SEPARATION)
     if dot(moved, moved) < allowed * allowed * dot(step, step):
@@ -174,7 +175,7 @@ FALSIFIER = Falsifier(
     trials,
     conditions={
         HYPOTHESIS: "the norms of the weights, or the matrix of the complementarity problem",
-        BELOW: "the product of the norms is strictly below 1",
+        BELOW: "the product of the norms is not 1",
         DEFINITE: "M + M^T is not only semidefinite",
         RELU: "each unit is max(t, 0)",
     },

@@ -47,7 +47,7 @@ class Prompt:
 def judge_entropy(search: Search, instance: Prompt) -> Trial:
     """0 < H ≤ log m (H = 0 for one token), H from the prompt by definition."""
     q, P = list(instance.q), instance.P
-    m, what = P.shape[1], f"{P.shape[1]} tokens, d = {P.shape[0]}"
+    m, what = P.shape[1], f"d = {P.shape[0]}, prompt tokens: {P.shape[1]}"
     scores = [dot(q, P.column(j)) for j in range(m)]
     summary = summarize(q, P)
     parts = {"q": q, "prompt": P}
@@ -99,7 +99,7 @@ def judge_reach(search: Search, instance: Pair) -> Trial:
         found, mass = _seen(q, realize(q, mean, log_mass, m))
         return bool(mass.overlaps(log_mass.exp())) and all(x.contains(y) for x, y in zip(found, mean, strict=True))
 
-    what = f"{m} tokens, H = log {instance.ratio}"
+    what = f"prompt tokens: {m}, H = log {instance.ratio}"
     if until_decided(reached):
         return Trial(what)
     sentence = "the tokens of the proof do not have this mean and mass"
@@ -254,7 +254,12 @@ def trials(search: Search) -> Iterator[Trial]:
             structured=[Prompt(one, R([[0]])), Prompt(one, R([[1, 1]])), Prompt(one, R([[0, 40]]))],
             vary=vary_prompt,
         ),
-        explore(search, lambda i: judge_reach(search, i), draw=draw_pair),
+        explore(
+            search,
+            lambda i: judge_reach(search, i),
+            draw=draw_pair,
+            structured=[Pair((fmpq(0),), (fmpq(0),), 2, fmpq(3, 2))],
+        ),
         explore(search, lambda i: judge_floor(search, i), draw=draw_losses, structured=[met]),
         explore(
             search,
@@ -281,5 +286,5 @@ FALSIFIER = Falsifier(
         FORMULA: "whose ceiling is the length that one example needs",
     },
     raised=frozenset({FLOOR, FORMULA}),
-    budget=80,
+    budget=120,
 )

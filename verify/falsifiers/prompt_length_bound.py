@@ -67,8 +67,8 @@ def judge(search: Search, instance: Memorized) -> Trial:
 
 def trials(search: Search) -> Iterator[Trial]:
     def draw(rng: random.Random) -> Memorized:
-        """Half of all layers have W_q = J (skew) and contexts [−x, x], which give zero; else anything small."""
-        zero = rng.random() < 0.5
+        """Half of all layers have W_q = J (skew) and contexts [−x, x], which give zero; the others anything small."""
+        zero = search.keeps(SOFTMAX) and rng.random() < 0.5
         heads = []
         for _ in range(rng.randint(1, 2)):
             if zero:
@@ -115,5 +115,5 @@ FALSIFIER = Falsifier(
     },
     constants={COUNT: "the number of queries, which the dimensions of the prompt are not below"},
     raised=frozenset({COUNT}),
-    budget=300,
+    budget=200,
 )

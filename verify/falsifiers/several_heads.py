@@ -62,7 +62,7 @@ class Instance:
     def __str__(self) -> str:
         heads = self.layer.attention.heads
         sizes = ", ".join(str(head.head_size) for head in heads)
-        return f"d = {self.layer.width}, {len(self.data.examples)} examples, heads of size {sizes}"
+        return f"d = {self.layer.width}, examples: {len(self.data.examples)}, heads of size {sizes}"
 
     def broken(self, sentence: str, evidence: Evidence = Evidence.EXACT, slack: fmpq | None = None) -> Trial:
         parts: dict[str, object] = {"layer": self.layer, "data": self.data}

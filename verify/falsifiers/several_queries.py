@@ -25,7 +25,7 @@ from verify.falsifiers.words import digits, near
 from verify.instances import random_matrix
 
 SLUG = "several-queries"
-INDEPENDENT, POSITIVE, ANY = "independent logit vectors", "H_i and D_ik other than 0", "prompts of any length"
+INDEPENDENT, POSITIVE, ANY = "independent logit vectors", "strictness of H_i, D_ik > 0", "prompts of any length"
 LOG_LENGTH = "log m"
 LONGEST = 8
 """The most tokens that prompts may have where their length is wrongly limited."""
@@ -42,7 +42,7 @@ class Seen:
 def judge_prompt(search: Search, instance: Seen) -> Trial:
     """H_i ≥ 0, H_i ≤ log m and D_ik ≥ 0, from the prompt by definition."""
     n, m = instance.Q.shape[1], instance.P.shape[1]
-    what = f"{n} queries, {m} tokens, d = {instance.P.shape[0]}"
+    what = f"d = {instance.P.shape[0]}, queries: {n}, prompt tokens: {m}"
     queries = [instance.Q.column(i) for i in range(n)]
     views = [summarize(q, instance.P) for q in queries]
     scores = [[dot(q, instance.P.column(j)) for j in range(m)] for q in queries]

@@ -21,7 +21,13 @@ from verify.falsifiers.explore import explore
 from verify.falsifiers.falsifier import Falsifier, Search, Trial
 
 SLUG = "quantisation"
-LIPSCHITZ, RANGE, NORM, CENTRE, MIDDLE = "f is L-Lipschitz", "f within [0, 1]", "p ≥ 1", "read at centres", "read in the middle"
+LIPSCHITZ, RANGE, NORM, CENTRE, MIDDLE = (
+    "f is L-Lipschitz",
+    "f within [0, 1]",
+    "p ≥ 1",
+    "read at centres",
+    "read in the middle",
+)
 BOUND, SLOPE, ROUNDING = "bound", "slope's share", "rounding's share"
 PRECISION = 128
 Number = fmpq | arb
@@ -90,6 +96,13 @@ def _power(x: fmpq, p: fmpq) -> Number:
     return arb(0) if x == 0 else arb(x) ** arb(p)
 
 
+def exact_error(f: Line, values: Sequence[fmpq]) -> fmpq:
+    """∫ |f − values|: the case p = 1."""
+    found = error_power(f, values, fmpq(1))
+    assert isinstance(found, fmpq)
+    return found
+
+
 @dataclass(frozen=True)
 class Instance:
     """One function for each entry of the input, each of its own entry; ``L`` is what is said of them."""
@@ -123,7 +136,8 @@ def _judge(search: Search, one: Instance) -> Trial:
             error = arb(error) ** (1 / arb(one.p))
         bound = one.bound(search)
         broken = bool(error > bound)
-        slack = 1 - error / bound if isinstance(error, fmpq) else midpoint((1 - error / bound).upper())
+        share = 1 - error / bound
+        slack = share if isinstance(share, fmpq) else midpoint(share.upper())
     what = f"d = {one.d}, m = {one.m}, k = {one.k}, p = {one.p}, L = {float(one.L):.4g}"
     found = None
     if broken:

@@ -18,6 +18,7 @@ from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims import depth_parts
 from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
+from verify.falsifiers.attention_lipschitz import FALSIFIER
 from verify.instances import random_full_rank, random_matrix
 
 SLUG = "attention-lipschitz"
@@ -214,4 +215,5 @@ CLAIM = Claim(
         Finding("The root of the sum of squares over the heads is not a Lipschitz constant.", "two-equal-heads"),
         Finding("Under a causal mask the form for a ball of the spectral norm fails without κ.", "masked-mean"),
     ),
+    falsifier=FALSIFIER,
 )

@@ -10,6 +10,7 @@ from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
+from verify.falsifiers.contextual_mapping import FALSIFIER
 
 SLUG = "contextual-mapping"
 
@@ -119,4 +120,5 @@ CLAIM = Claim(
     findings=(
         Finding("A global shift of δ^{−(n+1)d} is too small: two columns that are read collide.", "shift-too-small"),
     ),
+    falsifier=FALSIFIER,
 )

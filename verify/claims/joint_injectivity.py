@@ -16,6 +16,7 @@ from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims import depth_parts
 from verify.claims.claim import Case, CaseResult, Claim, Settings
+from verify.falsifiers.joint_injectivity import FALSIFIER
 from verify.instances import contractive_stack, random_matrix
 
 SLUG = "joint-injectivity"
@@ -116,4 +117,5 @@ CLAIM = Claim(
     scope="that this stack is injective on this region, or where the preimage of one output lies",
     cases=cases,
     depends=("attention-lipschitz",),
+    falsifier=FALSIFIER,
 )

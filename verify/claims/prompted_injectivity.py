@@ -22,6 +22,7 @@ from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims import depth_parts
 from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
+from verify.falsifiers.prompted_injectivity import FALSIFIER
 from verify.instances import contractive_stack, random_matrix
 
 SLUG = "prompted-injectivity"
@@ -213,4 +214,5 @@ CLAIM = Claim(
         Finding("The repaired condition's 2 cannot be raised, with MLP …", "two-layers-with-mlp"),
         Finding("… nor with attention alone, one head, width 1.", "fold-attention-alone"),
     ),
+    falsifier=FALSIFIER,
 )

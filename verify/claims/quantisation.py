@@ -15,6 +15,7 @@ from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
+from verify.falsifiers.quantisation import FALSIFIER
 
 SLUG = "quantisation"
 
@@ -108,4 +109,5 @@ CLAIM = Claim(
     scope="the error bound for every L-Lipschitz function at once",
     cases=cases,
     findings=(Finding("A grid at least twice as coarse as the textbook's is enough.", "d1-m1-k79-lipschitz1-p2"),),
+    falsifier=FALSIFIER,
 )

@@ -17,6 +17,7 @@ from verify import certificate as write
 from verify.certificate import Certificate
 from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
 from verify.claims.quantisation import write_roots
+from verify.falsifiers.universality_hardmax import FALSIFIER
 
 SLUG = "universality-hardmax"
 
@@ -111,4 +112,5 @@ CLAIM = Claim(
             "layers-d1-m1-k2",
         ),
     ),
+    falsifier=FALSIFIER,
 )

@@ -15,6 +15,7 @@ from verify.certificate import Certificate
 from verify.claims.claim import Case, CaseResult, Claim, Constant, Settings
 from verify.claims.quantisation import write_roots
 from verify.claims.universality_hardmax import instance
+from verify.falsifiers.universality_softmax import FALSIFIER
 
 SLUG = "universality-softmax"
 
@@ -76,4 +77,5 @@ CLAIM = Claim(
     scope="the inequality for every f at once",
     cases=cases,
     depends=("universality-hardmax",),
+    falsifier=FALSIFIER,
 )

@@ -75,7 +75,7 @@ class Size:
             return product(range(self.c), repeat=self.n)
         ends = [(x,) * (self.n - 1) + (y,) for x in (0, self.c - 1) for y in (0, self.c - 1)]
         drawn = [tuple(rng.randrange(self.c) for _ in range(self.n)) for _ in range(ENOUGH // 8)]
-        return ends + drawn
+        return dict.fromkeys(ends + drawn)  # each once: a context is not told apart from itself
 
 
 def _fault(size: Size, contexts: Iterable[Context], decreasing: bool, places: bool) -> tuple[str, list[Context]] | None:
@@ -193,14 +193,24 @@ def collision_counterexample(slug: str, sentence: str, found: Collision) -> Coun
 
 
 def shifts(rng: random.Random) -> Iterator[Collision]:
-    """Collisions with large G: contexts of zeros first, at sizes where G comes near the claim's, then random ones."""
+    """Collisions with large G: contexts of zeros first, at sizes where G comes near the claim's; then random contexts,
+    and in turn with them the best one with one column changed."""
     for d, m, k in ((1, 2, 2), (1, 3, 2), (2, 2, 2), (1, 8, 2)):
         grid = Grid(d, m, k)
         yield from _first(collisions(grid, (0,) * grid.tokens))
+    best: Collision | None = None
     while True:
-        d, m, k = rng.choice([(1, 2, 2), (1, 2, 3), (1, 3, 2), (1, 4, 2), (2, 2, 2)])
-        grid = Grid(d, m, k)
-        yield from _first(collisions(grid, tuple(rng.randrange(grid.c) for _ in range(grid.tokens))))
+        grid = Grid(*rng.choice([(1, 2, 2), (1, 2, 3), (1, 3, 2), (1, 4, 2), (2, 2, 2)]))
+        tried = [(grid, tuple(rng.randrange(grid.c) for _ in range(grid.tokens)))]
+        if best is not None:
+            codes = list(best.contexts[0])
+            codes[rng.randrange(len(codes))] = rng.randrange(best.grid.c)
+            tried.append((best.grid, tuple(codes)))
+        for grid, codes_ in tried:
+            for found in _first(collisions(grid, codes_)):
+                if best is None or found.share > best.share:
+                    best = found
+                yield found
 
 
 def _first(found: Iterator[Collision]) -> Iterator[Collision]:

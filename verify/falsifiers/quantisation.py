@@ -17,7 +17,7 @@ from flint import arb, fmpq
 from constructions.numbers.exponential import midpoint
 from constructions.verdict import Evidence
 from verify.counterexample import Counterexample
-from verify.falsifiers.explore import explore
+from verify.falsifiers.explore import explore, in_turn
 from verify.falsifiers.falsifier import Falsifier, Search, Trial
 
 SLUG = "quantisation"
@@ -162,14 +162,15 @@ def _made(search: Search, d: int, m: int, k: int, p: fmpq, lines: Sequence[Line]
 
 
 def _structured(search: Search) -> Iterator[Instance]:
-    """Sawtooths, constants at both ends of a grid interval, hats, the identity."""
+    """Sawtooths, constants at both ends of a grid interval, lines down and up, hats."""
     ends = [fmpq(0), fmpq(1)] if search.keeps(RANGE) else [fmpq(2), fmpq(-1)]
     for p in [fmpq(1), fmpq(2), fmpq(7)] if search.keeps(NORM) else [fmpq(1, 2)]:
-        for d, m, k in ((1, 1, 2), (1, 1, 3), (2, 1, 3), (2, 2, 4)):
+        for d, m, k in ((1, 1, 2), (1, 1, 4), (2, 1, 3), (2, 2, 4)):
             for lines in (
                 [sawtooth(k, fmpq(2 * (k - 1)))],
                 [sawtooth(k, fmpq(1))],
                 [Line((end, end)) for end in ends],
+                [Line((fmpq(1), fmpq(0)))],
                 [Line((fmpq(0), fmpq(1), fmpq(0))), Line((fmpq(0), fmpq(1)))],
             ):
                 yield _made(search, d, m, k, p, lines)
@@ -200,7 +201,11 @@ def trials(search: Search) -> Iterator[Trial]:
         chosen[place] = min(max(moved, fmpq(low, 60)), fmpq(high, 60))
         return _made(search, best.d, best.m, best.k, best.p, [Line(tuple(one)) for one in lines])
 
-    return explore(search, lambda one: _judge(search, one), draw=draw, structured=_structured(search), vary=vary)
+    # the sawtooth leaves nothing to climb to, so the climb has a stream of its own
+    return in_turn(
+        (_judge(search, one) for one in _structured(search)),
+        explore(search, lambda one: _judge(search, one), draw=draw, vary=vary),
+    )
 
 
 FALSIFIER = Falsifier(

@@ -150,9 +150,13 @@ def _distances(search: Search) -> Iterator[Trial]:
         return Function(best.grid, Line(tuple(heights)))
 
     ends = (low, high) if not search.keeps(RANGE) else (0, 20)
-    structured = [Function(Grid(*size), sawtooth(size[2], fmpq(2 * size[2] - 2))) for size in (*SMALL, (1, 2, 2))]
+    structured = [Function(Grid(1, 1, 2), sawtooth(2, fmpq(2)))]
     structured += [Function(Grid(1, 1, 3), Line((fmpq(end, 20),) * 2)) for end in ends]
-    return explore(search, lambda one: _distance(search, one), draw=draw, structured=structured, vary=vary)
+    structured += [Function(Grid(*size), sawtooth(size[2], fmpq(2 * size[2] - 2))) for size in (*SMALL[1:], (1, 2, 2))]
+    return in_turn(
+        (_distance(search, one) for one in structured),
+        explore(search, lambda one: _distance(search, one), draw=draw, vary=vary),
+    )
 
 
 # -- a column that has its value stays where it is --------------------------------------------------------------------
@@ -231,20 +235,21 @@ def _same_id(search: Search, found: Collision) -> Trial:
         return Trial(what, slack, constant=LEAST_G)
     sentence = f"{what} of two contexts have the same id and different values"
     if network.layer_count < FEW_LAYERS:
-        wrong = [codes for codes in found.contexts if not _right(network, codes)]
+        layers = [layer.mlp for layer in network.values()]
+        wrong = [codes for codes in found.contexts if not _right(network, layers, codes)]
         if not wrong:
             raise ArithmeticError(f"{sentence}, but both outputs are right")
         sentence += f"; all value layers run, {len(wrong)} of them is answered wrongly"
     return Trial(what, slack, collision_counterexample(SLUG, sentence, found), LEAST_G)
 
 
-def _right(network: HardmaxNetwork, codes: Sequence[int]) -> bool:
-    """All value layers on a context (d = 1): whether the read columns become what the table says."""
+def _right(network: HardmaxNetwork, layers: Sequence[FeedForward], codes: Sequence[int]) -> bool:
+    """The value layers on a context (d = 1): whether the read columns become what the table says."""
     grid = network.grid
     table = [(tuple(codes[start : start + grid.m]),) for start in range(0, grid.prompt_length, grid.m)]
     Z: Matrix = network.state_before_values(codes).columns(grid.prompt_length, grid.tokens)
-    for layer in network.values():
-        Z = layer.mlp(Z)
+    for layer in layers:
+        Z = layer(Z)
     return grid.target(table, (tuple(codes[grid.prompt_length :]),)) == Z
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 import flint
 from flint import arb, fmpq
@@ -199,16 +199,22 @@ def _counterexample(sentence: str, made: Budget, P: RationalMatrix, more: dict[s
 
 
 def _plateaus(search: Search) -> Iterator[Trial]:
+    """The contexts of the smallest grid, one by one, with an ε_s so tiny that the exponential outweighs the rest of the
+    inequality; and random ones on other grids."""
     rng = search.rng
     tiny, small = fmpq(1, 2**2400), fmpq(1, 2**20)
+    epsilon_r = (
+        fmpq(1, 100) if search.keeps(NARROW) and search.factor(WIDTH) == 1 else fmpq(7, 8)
+    )  # room for wide ramps
+    smallest = Grid(1, 1, 2)
     while True:
-        for size, epsilon_s in (((1, 1, 2), tiny), ((1, 1, 2), small), ((1, 1, 3), small), ((2, 1, 2), fmpq(1, 100))):
-            grid = Grid(*size)
-            one = Instance(grid, fmpq(1), epsilon_s, fmpq(1, 100) if search.keeps(NARROW) else fmpq(7, 8))
-            if search.factor(WIDTH) != 1:
-                one = replace(one, epsilon_r=fmpq(4, 5))  # room for ramps as wide as can be
-            table = random_table(rng, grid)
-            yield _plateau(search, one, table, rng.choice(list(grid.all_cells())))
+        for first, second, last in product((1, 0), (1, 0), (0, 1)):
+            one = Instance(smallest, fmpq(1), tiny, epsilon_r)
+            yield _plateau(search, one, [((first,),), ((second,),)], ((last,),))
+            for size, epsilon_s in (((1, 1, 3), small), ((2, 1, 2), fmpq(1, 100))):
+                grid = Grid(*size)
+                cell = rng.choice(list(grid.all_cells()))
+                yield _plateau(search, Instance(grid, fmpq(1), epsilon_s, epsilon_r), random_table(rng, grid), cell)
 
 
 # -- the distance from f ----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import flint
 from flint import arb, fmpq
 
-from constructions.depth.constants import Kind, LayerNorms, Norm, Region
+from constructions.depth.constants import HeadNorms, Kind, LayerNorms, Norm, Region
 from constructions.depth.slack import steep
 from constructions.numbers.exponential import midpoint
 from constructions.numbers.rational import RationalMatrix
@@ -38,7 +38,8 @@ PRECISION = 96
 
 @dataclass(frozen=True)
 class Instance:
-    """A layer's attention on a region, a point Z of it and a direction (both d×M)."""
+    """A layer's attention on a region, a point Z of it and a direction (both d×M); ``about`` names the part of the
+    constant that it is to attain, the whole one if None."""
 
     what: str
     layer: Layer
@@ -47,27 +48,47 @@ class Instance:
     kind: Kind
     Z: RationalMatrix
     direction: RationalMatrix
+    about: str | None = None
+
+
+@dataclass(frozen=True)
+class Form:
+    """A constant of one head divided by the norm of its values, as a sum of named parts."""
+
+    parts: dict[str, fmpq]
+
+    @property
+    def value(self) -> fmpq:
+        return sum(self.parts.values(), fmpq(0))
+
+
+def forms(search: Search, head: HeadNorms, layer: Layer, region: Region, norm: Norm, kind: Kind) -> list[Form]:
+    """What the claim says of a head, each form a bound on its own, with the search's flaw in it."""
+    R, M, alpha = region.radius, region.length, head.bilinear.bound
+    n = M if kind == "joint" else region.input_length
+    c = head.bias if search.keeps(BIAS) else fmpq(0)
+    q = alpha * (R if kind == "joint" else region.input_radius) + c
+    if norm == "max":
+        parts = {ONE: fmpq(1), COVARIANCE: alpha * R**2, LOGITS: R * q}
+        return [Form({name: search.factor(name) * part for name, part in parts.items()})]
+    D2 = region.prompt_length * region.prompt_radius**2 + region.input_length * region.input_radius**2
+    mean, kappa = (MASKED, 2) if layer.attention.causal and search.keeps(MASK) else (MEAN, 1)
+    return [
+        Form({ROOT: search.factor(ROOT) * root_above(fmpq(n)) * (1 + R * q), "": alpha * R**2}),
+        Form(
+            {
+                mean: search.factor(mean) * kappa,
+                HALVES: search.factor(HALVES) * 3 * alpha * D2 / 2,
+                "": root_above(M * D2) * c,
+            }
+        ),
+    ]
 
 
 def constant(search: Search, layer: Layer, region: Region, norm: Norm, kind: Kind) -> fmpq:
     """The claim's constant (rounded upwards), from proved norms and with the search's flaw in it."""
     norms = LayerNorms.of(layer)
-    causal = layer.attention.causal
-    R, M = region.radius, region.length
-    n = M if kind == "joint" else region.input_length
-    D2 = region.prompt_length * region.prompt_radius**2 + region.input_length * region.input_radius**2
-    slopes = []
-    for head in norms.heads:
-        alpha = head.bilinear.bound
-        c = head.bias if search.keeps(BIAS) else fmpq(0)
-        q = alpha * (R if kind == "joint" else region.input_radius) + c
-        if norm == "max":
-            part = search.factor(ONE) + search.factor(COVARIANCE) * alpha * R**2 + search.factor(LOGITS) * R * q
-        else:
-            balls = search.factor(ROOT) * root_above(fmpq(n)) * (1 + R * q) + alpha * R**2
-            mean = 2 * search.factor(MASKED) if causal and search.keeps(MASK) else search.factor(MEAN)
-            part = min(balls, mean + search.factor(HALVES) * 3 * alpha * D2 / 2 + root_above(M * D2) * c)
-        slopes.append(part)
+    slopes = [min(one.value for one in forms(search, head, layer, region, norm, kind)) for head in norms.heads]
     each = [head.value.bound * slope for head, slope in zip(norms.heads, slopes, strict=True)]
     if not search.keeps(SUM):
         return search.factor(WHOLE[norm]) * root_above(sum((x * x for x in each), fmpq(0)))
@@ -76,6 +97,18 @@ def constant(search: Search, layer: Layer, region: Region, norm: Norm, kind: Kin
         squares = ((W_v.bound * slope) ** 2 for W_v, slope in zip(norms.joined.W_v, slopes, strict=True))
         total = min(total, norms.joined.output.bound * root_above(sum(squares, fmpq(0))))
     return search.factor(WHOLE[norm]) * total
+
+
+def _room(search: Search, one: Instance, kind: Kind, slope: fmpq, allowed: fmpq) -> tuple[str, fmpq | None]:
+    """By what share the constant that the instance is about could fall: the whole one, or (one head) a part of it."""
+    if one.about is None:
+        return WHOLE[one.norm], 1 - slope / allowed if allowed else None
+    (head,) = LayerNorms.of(one.layer).heads
+    for form in forms(search, head, one.layer, one.region, one.norm, kind):
+        part = form.parts.get(one.about)
+        if part is not None:
+            return one.about, (form.value - slope / head.value.bound) / part if part else None
+    raise ValueError(f"{one.what}: no form has the part {one.about}")
 
 
 def moved(attention: Attention, Z: RationalMatrix, direction: RationalMatrix, j: int) -> list[arb]:
@@ -134,9 +167,10 @@ def _judge(search: Search, one: Instance) -> Trial:
         else:
             ratio = sum(squares, arb(0)) / arb(sum(lengths, fmpq(0)))
         broken = bool(ratio > arb(allowed * allowed))
-        slack = midpoint((1 - ratio.sqrt() / arb(allowed)).upper()) if allowed else None
+        lowest = midpoint(ratio.sqrt().lower()) if ratio.is_finite() else fmpq(0)
+    name, slack = _room(search, one, kind, lowest, allowed)
     if not broken:
-        return Trial(one.what, None if slack is None else max(slack, fmpq(0)), constant=WHOLE[norm])
+        return Trial(one.what, None if slack is None else max(slack, fmpq(0)), constant=name)
     reached = midpoint(ratio.mid())
     sentence = f"{one.what}: a slope whose square is {float(reached):.6g}, above the square of {float(allowed):.6g}"
     parts = {
@@ -149,7 +183,7 @@ def _judge(search: Search, one: Instance) -> Trial:
         "direction": one.direction,
         "constant": allowed,
     }
-    return Trial(one.what, slack, Counterexample(SLUG, sentence, parts, Evidence.ENCLOSED), WHOLE[norm])
+    return Trial(one.what, slack, Counterexample(SLUG, sentence, parts, Evidence.ENCLOSED), name)
 
 
 # -- where the constants are attained ---------------------------------------------------------------------------------
@@ -166,7 +200,7 @@ def _silent(d: int, c: fmpq | None = None) -> Head:
     return Head(zeros, one, one, one, bias)
 
 
-def uniform(norm: Norm, M: int, *, heads: int = 1, causal: bool = False, kind: Kind = "joint") -> Instance:
+def uniform(norm: Norm, M: int, about: str | None = None, *, heads: int = 1, causal: bool = False) -> Instance:
     """No logits, all tokens move alike; under a mask as for the largest norm of the map of cumulative means."""
     ones = RationalMatrix.of([[1] * M])
     if causal:
@@ -174,7 +208,7 @@ def uniform(norm: Norm, M: int, *, heads: int = 1, causal: bool = False, kind: K
     region = Region(fmpq(1), fmpq(1), 0, M)
     what = f"uniform attention, {M} tokens, {heads} heads{', a mask' if causal else ''}, {norm}"
     layer = _layer(*[_silent(1)] * heads, causal=causal)
-    return Instance(what, layer, region, norm, kind, RationalMatrix.zeros(1, M), ones)
+    return Instance(what, layer, region, norm, "joint", RationalMatrix.zeros(1, M), ones, about)
 
 
 def cesaro_direction(M: int) -> list[fmpq]:
@@ -193,12 +227,12 @@ def cesaro_direction(M: int) -> list[fmpq]:
     return [fmpq(round(value * 2**20), 2**20) for value in x]
 
 
-def biased(norm: Norm, size: int) -> Instance:
+def biased(norm: Norm, size: int, about: str | None = None) -> Instance:
     """Two tokens ±e_1 and a query bias along e_2: when they move apart along e_2, the mean moves along e_1."""
     Z, direction = RationalMatrix.of([[1, -1], [0, 0]]), RationalMatrix.of([[0, 0], [1, -1]])
     region = Region(fmpq(1), fmpq(1), 0, 2)
     return Instance(
-        f"a query bias of {size}, {norm}", _layer(_silent(2, fmpq(size))), region, norm, "joint", Z, direction
+        f"a query bias of {size}, {norm}", _layer(_silent(2, fmpq(size))), region, norm, "joint", Z, direction, about
     )
 
 
@@ -214,20 +248,25 @@ def turned(copies: int, size: int, *, extra: bool = False) -> Instance:
     radius = fmpq(1, 100) if extra else fmpq(1)
     region = Region(fmpq(1), radius, 2 * copies, 1) if extra else Region(fmpq(1), radius, 0, 2 * copies)
     what = f"{len(signs)} tokens on both sides, ‖A‖ = {size}, max"
-    return Instance(what, _layer(Head(W_q, one, one)), region, "max", "joint", Z, RationalMatrix.of(steps))
+    layer = _layer(Head(W_q, one, one))
+    return Instance(what, layer, region, "max", "joint", Z, RationalMatrix.of(steps), COVARIANCE)
 
 
 def _structured(search: Search) -> Iterator[Instance]:
+    yield uniform("max", 3, ONE)
+    yield biased("max", 1000, LOGITS)
+    yield turned(200, 1000)
+    yield uniform("frobenius", 1, ROOT)
+    yield uniform("frobenius", 3, MEAN)
     norms: tuple[Norm, ...] = ("max", "frobenius")
     for norm in norms:
-        yield uniform(norm, 1)
-        yield uniform(norm, 3)
         yield uniform(norm, 2, heads=2)
-        yield biased(norm, 1000)
-    for M in (2, 40):
-        yield uniform("frobenius", M, causal=True)
-    yield turned(200, 1000)
     yield turned(3, 10, extra=True)
+    for M in (2, 40):
+        yield uniform("frobenius", M, MASKED if search.keeps(MASK) else None, causal=True)
+    for norm in norms:
+        yield uniform(norm, 1)
+        yield biased(norm, 1000)
     if not search.keeps(BALL):
         far = turned(3, 10)
         yield replace(far, region=Region(fmpq(1, 4), fmpq(1, 4), 0, 6))

@@ -116,15 +116,19 @@ def _swept(search: Search, size: Size) -> Trial:
 
 
 def _sweeps(search: Search) -> Iterator[Trial]:
-    """Sizes at the edge of the sweep condition, lifts a little too small, then random ones."""
+    """Sizes at the edge of the sweep condition, then random ones."""
     part = search.factor(LIFT)
     for d, k, n in ((1, 2, 2), (1, 11, 2), (1, 12, 2), (1, 2, 3), (2, 2, 2), (1, 3, 3), (2, 2, 3), (1, 4, 4)):
         yield _swept(search, Size(d, k, n, k**d * part))
-    for share in (fmpq(9, 10), part, fmpq(98, 100), fmpq(999, 1000)):
-        yield _swept(search, Size(1, 2, 10, 2 * share))
     while True:
         d, k, n = search.rng.randint(1, 2), search.rng.randint(2, 9), search.rng.randint(2, 7)
         yield _swept(search, Size(d, k, n, k**d * part))
+
+
+def _lifts(search: Search) -> Iterator[Trial]:
+    """Lifts that are a little too small: the last ids of contexts come together where there are many columns."""
+    for share, n in ((fmpq(9, 10), 6), (search.factor(LIFT), 8), (fmpq(98, 100), 8), (fmpq(999, 1000), 10)):
+        yield _swept(search, Size(1, 2, n, 2 * share))
 
 
 @dataclass(frozen=True)
@@ -224,7 +228,7 @@ def _shifts(search: Search) -> Iterator[Trial]:
 
 
 def trials(search: Search) -> Iterator[Trial]:
-    return in_turn(_sweeps(search), _shifts(search))
+    return in_turn(_sweeps(search), _shifts(search), _lifts(search))
 
 
 FALSIFIER = Falsifier(

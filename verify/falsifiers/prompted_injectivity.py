@@ -99,12 +99,12 @@ def averaging(m: int) -> Collapse:
 def _collapses(search: Search) -> Iterator[Trial]:
     near = two_layers(inputs=2)
     yield _judge_collapse(search, Collapse.of("two layers with MLP", near.stack, near.P, *near.inputs))
+    for m in (1, 120):
+        yield _judge_collapse(search, averaging(m))
     one = Region(fmpq(1), fmpq(1), 1, 1)
     P, X, other = (RationalMatrix.of([[x], [y]]) for x, y in (("1/2", 0), (0, "1/4"), ("1/3", "-1/2")))
     for name, model in (("the collapse", collapse()), ("the collapse under a mask", masked(collapse()))):
         yield _judge_collapse(search, Collapse.of(name, Stack.of(model, one), P, X, other))
-    for m in (1, 120):
-        yield _judge_collapse(search, averaging(m))
     path = uniform_path([(fmpq(13, 50), fmpq(33, 50)), (fmpq(-9, 25), fmpq(17, 50))], 1, 2)
     yield _judge_collapse(search, Collapse.of("three layers, uniform", path.stack, path.P, *path.inputs))
     moved = tuple(RationalMatrix.of([[x]]) for x in ("1/2", "-1/4"))
@@ -126,6 +126,7 @@ class Pair:
     P: RationalMatrix
     X: RationalMatrix
     other: RationalMatrix
+    about: str | None = None
 
 
 def _judge_pair(search: Search, one: Pair) -> Trial:
@@ -154,10 +155,10 @@ def _judge_pair(search: Search, one: Pair) -> Trial:
         slack = midpoint((1 - 1 / share).upper()) if share > 0 else None
         broken = share < 1
     if not broken:
-        return Trial(one.what, None if slack is None else max(slack, fmpq(0)), constant=name)
+        return Trial(one.what, None if slack is None else max(slack, fmpq(0)), constant=one.about or name)
     sentence = f"{one.what}: the distance of two outputs is {float(share.mid()):.6g} of what is guaranteed"
     parts = _parts(stack, P=one.P, X=one.X, other=one.other, factor=least[name])
-    return Trial(one.what, slack, Counterexample(SLUG, sentence, parts, Evidence.ENCLOSED), name)
+    return Trial(one.what, slack, Counterexample(SLUG, sentence, parts, Evidence.ENCLOSED), one.about or name)
 
 
 def _pairs(search: Search) -> Iterator[Trial]:
@@ -168,11 +169,13 @@ def _pairs(search: Search) -> Iterator[Trial]:
     def structured() -> Iterator[Pair]:
         for b in (fmpq(1, 2), fmpq(9, 10)):
             scaled = scaling(fmpq(0), mlp=b).layers
-            for name, model in (
-                ("a layer", Transformer(scaled)),
-                ("two layers under a mask", masked(Transformer(scaled * 2))),
+            for name, model, about in (
+                ("a layer", Transformer(scaled), None),
+                ("two layers under a mask", masked(Transformer(scaled * 2)), None),
+                ("a layer", Transformer(scaled), HALF),  # the error of a target half-way between the two outputs
             ):
-                yield Pair(f"{name}, scaling by {1 - b}", Stack.of(model, region), points[0], points[0], points[1])
+                stack = Stack.of(model, region)
+                yield Pair(f"{name}, scaling by {1 - b}", stack, points[0], points[0], points[1], about)
 
     def draw(rng: random.Random) -> Pair:
         d, depth, causal = rng.randint(1, 2), rng.randint(1, 2), rng.random() < 0.5

@@ -114,17 +114,19 @@ class Instance:
     lines: tuple[Line, ...]
     L: fmpq
 
-    def bound(self, search: Search) -> Number:
-        """Q of these: rational for p = 1."""
-        slope, rounding = search.factor(SLOPE) * self.L, search.factor(ROUNDING)
+    def shares(self, search: Search) -> tuple[Number, Number]:
+        """The two parts of Q for these, of the slope and of rounding: rational for p = 1."""
         half = search.factor(BOUND) / (2 * self.k)
+        slope, rounding = half * search.factor(SLOPE) * self.L, half * search.factor(ROUNDING)
         if self.p == 1:
-            return self.d * self.m * half * (slope / 2 + rounding)
-        root = arb(self.d * self.m) ** (1 / arb(self.p))
-        return root * half * (slope / arb(self.p + 1) ** (1 / arb(self.p)) + rounding)
+            return self.d * self.m * slope / 2, self.d * self.m * rounding
+        inverse = 1 / arb(self.p)
+        root = arb(self.d * self.m) ** inverse
+        return root * slope / arb(self.p + 1) ** inverse, root * rounding
 
 
-def _judge(search: Search, one: Instance) -> Trial:
+def _judge(search: Search, one: Instance, about: str = BOUND) -> Trial:
+    """The distance from the table against Q; the slack is that of Q, or of one of its two parts."""
     at = fmpq(1, 2) if search.keeps(CENTRE) else fmpq(0)
     read = fmpq(1, 2) if search.keeps(MIDDLE) else fmpq(0)
     with flint.ctx.workprec(PRECISION):
@@ -134,10 +136,12 @@ def _judge(search: Search, one: Instance) -> Trial:
             error = other + error
         if one.p != 1:
             error = arb(error) ** (1 / arb(one.p))
-        bound = one.bound(search)
+        slope, rounding = one.shares(search)
+        bound = slope + rounding
         broken = bool(error > bound)
-        share = 1 - error / bound
-        slack = share if isinstance(share, fmpq) else midpoint(share.upper())
+        part = {BOUND: bound, SLOPE: slope, ROUNDING: rounding}[about]
+        share = (bound - error) / part if part != 0 else None
+        slack = midpoint(share.upper()) if isinstance(share, arb) else share
     what = f"d = {one.d}, m = {one.m}, k = {one.k}, p = {one.p}, L = {float(one.L):.4g}"
     found = None
     if broken:
@@ -152,7 +156,7 @@ def _judge(search: Search, one: Instance) -> Trial:
             "table": [table_values(f, one.k, at=at, read=read) for f in one.lines],
         }
         found = Counterexample(SLUG, sentence, parts, Evidence.EXACT if one.p == 1 else Evidence.ENCLOSED)
-    return Trial(what, slack, found, constant=BOUND)
+    return Trial(what, slack, found, constant=about)
 
 
 def _made(search: Search, d: int, m: int, k: int, p: fmpq, lines: Sequence[Line]) -> Instance:
@@ -203,7 +207,7 @@ def trials(search: Search) -> Iterator[Trial]:
 
     # the sawtooth leaves nothing to climb to, so the climb has a stream of its own
     return in_turn(
-        (_judge(search, one) for one in _structured(search)),
+        (_judge(search, one, about) for one in _structured(search) for about in (BOUND, SLOPE, ROUNDING)),
         explore(search, lambda one: _judge(search, one), draw=draw, vary=vary),
     )
 
@@ -223,5 +227,5 @@ FALSIFIER = Falsifier(
         SLOPE: "L/(p+1)^{1/p} in it",
         ROUNDING: "1 in it",
     },
-    budget=120,
+    budget=240,
 )

@@ -45,17 +45,19 @@ NONE = fmpq(1, 2**40)
 
 @dataclass(frozen=True)
 class Instance:
-    """A network on the edge: shares of ε, and everything else as large or small as the conditions allow."""
+    """A network on the edge: shares of ε, and everything else as large or small as the conditions allow; ``wide``, if
+    given, is η/(3δ/4) even if that is too large."""
 
     grid: Grid
     L: fmpq
     epsilon_s: fmpq
     epsilon_r: fmpq
+    wide: fmpq | None = None
 
     def made(self, search: Search) -> Budget:
         grid = self.grid
-        widest = fmpq(3, 4) * search.factor(WIDTH) * (1 - NONE) if search.keeps(NARROW) else fmpq(7, 8)
-        eta = widest * grid.delta
+        allowed = search.factor(WIDTH) * (1 - NONE) if search.keeps(NARROW) else fmpq(7, 6)
+        eta = fmpq(3, 4) * grid.delta * (allowed if self.wide is None else self.wide)
         if search.keeps(SHARE):  # p = 1
             eta = min(eta, self.epsilon_r * search.factor(RAMPS) / (grid.d**2 * grid.m**2 * grid.k))
         one = budget(grid.d, grid.m, self.L, fmpq(1), self.L + 2, k=grid.k)
@@ -181,6 +183,8 @@ def _plateau(search: Search, one: Instance, table: Sequence[Digits], cell: Digit
             lost = (arb(made.epsilon_s) / worst).log()
             slack = midpoint((lost / arb(made.exponent)).upper())
     what = f"d = {grid.d}, k = {grid.k}, ε_s of {_size(one.epsilon_s)}, t = {float(made.t):.6g}: off the ramps"
+    if one.wide is not None and one.wide >= search.factor(WIDTH) and search.keeps(NARROW):
+        return Trial(f"{what}, wide", 1 - search.factor(WIDTH) / one.wide if broken else None, constant=WIDTH)
     if not broken:
         return Trial(what, None if slack is None else max(slack, fmpq(0)), constant=LEAST_T)
     sentence = f"{what} an output is further than ε_s from the table's value"
@@ -203,18 +207,17 @@ def _plateaus(search: Search) -> Iterator[Trial]:
     inequality; and random ones on other grids."""
     rng = search.rng
     tiny, small = fmpq(1, 2**2400), fmpq(1, 2**20)
-    epsilon_r = (
-        fmpq(1, 100) if search.keeps(NARROW) and search.factor(WIDTH) == 1 else fmpq(7, 8)
-    )  # room for wide ramps
-    smallest = Grid(1, 1, 2)
+    smallest, room = Grid(1, 1, 2), fmpq(7, 8)
     while True:
         for first, second, last in product((1, 0), (1, 0), (0, 1)):
-            one = Instance(smallest, fmpq(1), tiny, epsilon_r)
-            yield _plateau(search, one, [((first,),), ((second,),)], ((last,),))
+            table, cell = [((first,),), ((second,),)], ((last,),)
+            yield _plateau(search, Instance(smallest, fmpq(1), tiny, fmpq(1, 100)), table, cell)
+            for wide in (None, 1 + NONE):  # ramps that come as near to the prompt's entries as they may, and nearer
+                yield _plateau(search, Instance(smallest, fmpq(1), small**5, room, wide), table, cell)
             for size, epsilon_s in (((1, 1, 3), small), ((2, 1, 2), fmpq(1, 100))):
                 grid = Grid(*size)
-                cell = rng.choice(list(grid.all_cells()))
-                yield _plateau(search, Instance(grid, fmpq(1), epsilon_s, epsilon_r), random_table(rng, grid), cell)
+                drawn = rng.choice(list(grid.all_cells()))
+                yield _plateau(search, Instance(grid, fmpq(1), epsilon_s, room), random_table(rng, grid), drawn)
 
 
 # -- the distance from f ----------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""Falsifiers of universality and depth: each flaw is found, nothing is found without one, and the reasons given where a
-flaw cannot be found hold."""
+"""Falsifiers of universality and depth: they run what the claims are about, and the reasons hold that are given where a
+flaw cannot be found."""
 
 from __future__ import annotations
 
@@ -20,51 +20,33 @@ from constructions.universality.contextual_map import ContextualMap
 from constructions.universality.grid import Grid
 from constructions.verdict import Verdict
 from verify.claims import REGISTRY
-from verify.falsifiers import (
-    attention_lipschitz,
-    contextual_mapping,
-    joint_injectivity,
-    prompted_injectivity,
-    quantisation,
-    universality_hardmax,
-    universality_softmax,
-)
+from verify.falsifiers import attention_lipschitz, contextual_mapping, universality_softmax
 from verify.falsifiers.falsifier import Falsifier, Flaw, Search, falsify
 from verify.instances import random_matrix
 
-FALSIFIERS = [
-    quantisation.FALSIFIER,
-    contextual_mapping.FALSIFIER,
-    universality_hardmax.FALSIFIER,
-    universality_softmax.FALSIFIER,
-    attention_lipschitz.FALSIFIER,
-    joint_injectivity.FALSIFIER,
-    prompted_injectivity.FALSIFIER,
-]
-PART = 4
-"""Where nothing is to be found, this part of the budget is tried."""
-ALL = [(one, flaw) for one in FALSIFIERS for flaw in one.flaws()]
+SLUGS = (
+    "quantisation",
+    "contextual-mapping",
+    "universality-hardmax",
+    "universality-softmax",
+    "attention-lipschitz",
+    "joint-injectivity",
+    "prompted-injectivity",
+)
 
 
-@pytest.mark.parametrize(("falsifier", "flaw"), ALL, ids=[f"{one.slug}: {flaw}" for one, flaw in ALL])
-def test_each_flaw_is_found_or_cannot_be(falsifier: Falsifier, flaw: Flaw) -> None:
-    reason = falsifier.reason(flaw)
-    found = falsify(falsifier, flaw=flaw, budget=None if reason is None else falsifier.budget // PART)
-    if reason is not None:
-        assert found.verdict is Verdict.UNDECIDED
-        return
-    assert found.verdict is Verdict.REFUTED
-    assert found.counterexample is not None
-    assert found.counterexample.claim == falsifier.slug
-    assert found.counterexample.document()["instance"]
+def the(slug: str) -> Falsifier:
+    falsifier = REGISTRY[slug].falsifier
+    assert falsifier is not None
+    return falsifier
 
 
-@pytest.mark.parametrize("falsifier", FALSIFIERS, ids=lambda one: one.slug)
-def test_the_claim_itself_is_not_refuted(falsifier: Falsifier) -> None:
-    assert REGISTRY[falsifier.slug].falsifier is falsifier
-    found = falsify(falsifier, budget=falsifier.budget // PART, seed=1)
-    assert (found.verdict, found.tried) == (Verdict.UNDECIDED, falsifier.budget // PART)
-    assert all(measured.slack >= 0 for measured in found.tightness.values())
+UNFINDABLE = [(slug, flaw) for slug in SLUGS for flaw in the(slug).flaws() if the(slug).reason(flaw) is not None]
+
+
+@pytest.mark.parametrize(("slug", "flaw"), UNFINDABLE, ids=[f"{slug}: {flaw}" for slug, flaw in UNFINDABLE])
+def test_what_is_said_not_to_be_found_is_not(slug: str, flaw: Flaw) -> None:
+    assert falsify(the(slug), flaw=flaw, budget=the(slug).budget // 4).verdict is Verdict.UNDECIDED
 
 
 def search(**flaw: str) -> Search:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -17,6 +18,8 @@ import matplotlib
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from constructions.files import write_bytes
 
 INK, MUTED, RULE, PAPER = "#1c2330", "#5b6472", "#cfd5de", "#fefefc"
 BLUE, ORANGE, GREEN, PURPLE = "#1f5fa8", "#b4530a", "#1d7a4c", "#7a3e9d"
@@ -87,12 +90,17 @@ def panel(figure: Figure) -> Axes:
     return axes
 
 
-def svg(figure: Figure) -> bytes:
-    """The figure as a file of its own, in the colours of a light page: the same bytes each time."""
+def svg(figure: Figure, *, paper: str = "none") -> bytes:
+    """The figure in the colours of a light page, on ``paper``: the same bytes each time."""
     stream = BytesIO()
     with styled():
-        figure.savefig(stream, format="svg", metadata={"Date": None})
+        figure.savefig(stream, format="svg", metadata={"Date": None}, facecolor=paper)
     return stream.getvalue()
+
+
+def write_svg(path: Path, figure: Figure) -> None:
+    """Write the figure as a file of its own, on light paper. Raises InputError."""
+    write_bytes(path, svg(figure, paper=PAPER))
 
 
 def inline(figure: Figure, name: str, title: str) -> str:

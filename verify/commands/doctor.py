@@ -23,6 +23,7 @@ PACKAGES = (
     "rich",
     "joblib",
     "matplotlib",
+    "jinja2",
 )
 TRUSTED = (
     (

@@ -93,9 +93,8 @@ def _text(report: dict[str, Any], out: Path | None) -> str:
         )
     if out is not None:
         count = sum(case["certificate"] is not None for claim in report["claims"] for case in claim["cases"])
-        lines.append(
-            f"{count} certificates, all accepted by the kernel: {out / 'certificates'}; report: {out / 'report.html'}"
-        )
+        accepted = f"{count} certificates, all accepted by the kernel: {out / 'certificates'}"
+        lines.append(f"{accepted if count else 'no certificates'}; report: {out / 'report.html'}")
     lines.append("everything as claimed" if report["as_expected"] else "NOT everything as claimed")
     return "\n".join(lines)
 

@@ -67,3 +67,32 @@ Definition meets (L : layer R) (P : list (vector R)) (q : query R) : Prop :=
 (* No prompt, of however many tokens, meets all the queries. *)
 Definition no_prompt_meets (L : layer R) (queries : list (query R)) : Prop :=
   forall P : list (vector R), P <> [] -> ~ (forall q, In q queries -> meets L P q).
+
+(* A stack of layers without mask: every layer maps all tokens, each asking all of them. *)
+Definition layer_map (L : layer R) (Z : list (vector R)) : list (vector R) := map (fun x => layer_output L x Z) Z.
+Definition stack_output (layers : list (layer R)) (Z : list (vector R)) : list (vector R) :=
+  fold_left (fun Z L => layer_map L Z) layers Z.
+
+(* The same tokens, coordinate by coordinate. *)
+Definition same (d : nat) (Z Z' : list (vector R)) : Prop :=
+  Forall2 (fun z z' => forall c, (c < d)%nat -> z c = z' c) Z Z'.
+
+(* Whatever the prompt P of m_p tokens and the input token x: the output at x is minus the sum of the prompt. *)
+Definition forgets_its_input (d : nat) (layers : list (layer R)) (m_p : nat) : Prop :=
+  forall (P : list (vector R)) (x : vector R), length P = m_p ->
+  forall c, (c < d)%nat -> last (stack_output layers (P ++ [x])) (fun _ => 0) c = - sum (fun p => p c) P.
+
+(* Different tokens (M of them, prompt and input together) have different outputs. *)
+Definition injective (d : nat) (layers : list (layer R)) (M : nat) : Prop :=
+  forall Z Z', length Z = M -> length Z' = M ->
+  same d (stack_output layers Z) (stack_output layers Z') -> same d Z Z'.
+
+(* The value maps shrink all vectors by a common factor: with uniform attention this is a contraction. *)
+Definition values_contract (d : nat) (L : layer R) : Prop :=
+  forall h, In h (heads L) -> exists factor, 0 <= factor < 1 /\
+  forall v, dot d (value d h v) (value d h v) <= factor * dot d v v.
+
+(* A collapse: layers whose attention contracts, so that the stack is injective on all tokens, and yet the output
+   at the input token says nothing about it. *)
+Definition is_collapse (d : nat) (layers : list (layer R)) (m_p : nat) : Prop :=
+  (forall L, In L layers -> values_contract d L) /\ injective d layers (S m_p) /\ forgets_its_input d layers m_p.

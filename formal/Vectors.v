@@ -5,8 +5,8 @@ From PromptCert Require Import Sums.
 Import ListNotations.
 Open Scope R_scope.
 
-Definition vector (K : Type) : Type := nat -> K.
-Definition matrix (K : Type) : Type := nat -> nat -> K.
+Notation vector K := (nat -> K).
+Notation matrix K := (nat -> nat -> K).
 
 (* u . v *)
 Definition dot (d : nat) (u v : vector R) : R := sum (fun c => u c * v c) (below d).

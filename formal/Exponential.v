@@ -193,17 +193,29 @@ Proof.
   pose proof (exp_pos (- real top)). nra.
 Qed.
 
-(* The two tests: by the signs of the coefficients, else by the bounds. *)
-Record precision := { bits : positive; series_terms : nat }.
+(* The two tests: by the signs of the coefficients, else by the bounds, one precision after the other. *)
+Record precision := Precision { bits : positive; series_terms : nat }.
 
-Definition positive_sum (p : precision) (s : expsum) : bool :=
-  let s := filter (fun t => negb (Qeq_bool (fst t) 0)) (collected s) in
-  (forallb (fun t => qle 0 (fst t)) s && existsb (fun t => qlt 0 (fst t)) s)
-  || surely_positive (bits p) (series_terms p) s.
+Definition standard_precisions : list precision := [Precision 64 12; Precision 256 40; Precision 1024 110].
 
-Definition nonneg_sum (p : precision) (s : expsum) : bool :=
-  let s' := filter (fun t => negb (Qeq_bool (fst t) 0)) (collected s) in
-  forallb (fun t => qle 0 (fst t)) s' || positive_sum p s.
+Fixpoint surely_positive_at_some (ps : list precision) (s : expsum) : bool :=
+  match ps with
+  | [] => false
+  | p :: rest => if surely_positive (bits p) (series_terms p) s then true else surely_positive_at_some rest s
+  end.
+
+Definition without_zeros (s : expsum) : expsum := filter (fun t => negb (Qeq_bool (fst t) 0)) (collected s).
+Definition no_negative (s : expsum) : bool := forallb (fun t => qle 0 (fst t)) s.
+
+Definition positive_sum (ps : list precision) (s : expsum) : bool :=
+  let s := without_zeros s in
+  match s with
+  | [] => false
+  | _ => if no_negative s then existsb (fun t => qlt 0 (fst t)) s else surely_positive_at_some ps s
+  end.
+
+Definition nonneg_sum (ps : list precision) (s : expsum) : bool :=
+  if no_negative (without_zeros s) then true else positive_sum ps s.
 
 Lemma filtered_value s : value_of (filter (fun t => negb (Qeq_bool (fst t) 0)) s) = value_of s.
 Proof.
@@ -212,27 +224,37 @@ Proof.
   rewrite (Qeq_bool_real _ _ E), real_0. ring.
 Qed.
 
-Lemma nonneg_terms s : forallb (fun t => qle 0 (fst t)) s = true -> 0 <= value_of s.
+Lemma without_zeros_value s : value_of (without_zeros s) = value_of s.
+Proof. unfold without_zeros. rewrite filtered_value. apply collected_value. Qed.
+
+Lemma nonneg_terms s : no_negative s = true -> 0 <= value_of s.
 Proof.
-  rewrite forallb_forall. intros H. apply sum_nonneg. intros t Ht. specialize (H t Ht).
+  unfold no_negative. rewrite forallb_forall. intros H. apply sum_nonneg. intros t Ht. specialize (H t Ht).
   apply qle_0 in H. pose proof (exp_pos (real (snd t))). nra.
 Qed.
 
-Theorem positive_sum_sound p s : positive_sum p s = true -> 0 < value_of s.
+Lemma surely_positive_at_some_sound ps s : surely_positive_at_some ps s = true -> 0 < value_of s.
 Proof.
-  unfold positive_sum. rewrite <- (collected_value s), <- filtered_value.
-  set (t := filter _ _). intros H. apply orb_prop in H. destruct H as [H|H]; [|now apply surely_positive_sound in H].
-  apply andb_prop in H. destruct H as [H1 H2]. rewrite forallb_forall in H1.
-  apply existsb_exists in H2. destruct H2 as [u [Hu H2]]. apply qlt_0 in H2.
-  apply Rlt_le_trans with (real (fst u) * exp (real (snd u))).
-  - pose proof (exp_pos (real (snd u))). nra.
-  - unfold value_of. apply (term_le_sum (fun t => real (fst t) * exp (real (snd t)))); [|exact Hu].
-    intros v Hv. specialize (H1 v Hv). apply qle_0 in H1. pose proof (exp_pos (real (snd v))). nra.
+  induction ps as [|p ps IH]; simpl; [discriminate|].
+  destruct (surely_positive (bits p) (series_terms p) s) eqn:E; [|exact IH].
+  intros _. now apply surely_positive_sound in E.
 Qed.
 
-Theorem nonneg_sum_sound p s : nonneg_sum p s = true -> 0 <= value_of s.
+Theorem positive_sum_sound ps s : positive_sum ps s = true -> 0 < value_of s.
 Proof.
-  unfold nonneg_sum. intros H. apply orb_prop in H. destruct H as [H|H].
-  - rewrite <- (collected_value s), <- filtered_value. now apply nonneg_terms.
-  - left. now apply positive_sum_sound in H.
+  unfold positive_sum. rewrite <- (without_zeros_value s). destruct (without_zeros s) as [|t0 t]; [discriminate|].
+  set (u := t0 :: t). destruct (no_negative u) eqn:N; [|apply surely_positive_at_some_sound].
+  intros H. unfold no_negative in N. rewrite forallb_forall in N.
+  apply existsb_exists in H. destruct H as [v [Hv H]]. apply qlt_0 in H.
+  apply Rlt_le_trans with (real (fst v) * exp (real (snd v))).
+  - pose proof (exp_pos (real (snd v))). nra.
+  - unfold value_of. apply (term_le_sum (fun t => real (fst t) * exp (real (snd t)))); [|exact Hv].
+    intros x Hx. specialize (N x Hx). apply qle_0 in N. pose proof (exp_pos (real (snd x))). nra.
+Qed.
+
+Theorem nonneg_sum_sound ps s : nonneg_sum ps s = true -> 0 <= value_of s.
+Proof.
+  unfold nonneg_sum. destruct (no_negative (without_zeros s)) eqn:N.
+  - intros _. rewrite <- (without_zeros_value s). now apply nonneg_terms.
+  - intros H. left. now apply positive_sum_sound in H.
 Qed.

@@ -208,7 +208,7 @@ Section Preimages.
 End Preimages.
 
 Section Check.
-  Variables (p : precision) (L : layer Q).
+  Variables (p : list precision) (L : layer Q).
   Notation d := (d L).
   Notation m := (feed_forward L).
 
@@ -240,8 +240,9 @@ Section Check.
         && match kind s with
            | Cone =>
                nonneg_sum p B_1 && qle M_1 0 && nonneg_sum p minus_B_2 && qle 0 m_2
-               && (positive_sum p B_1 || qlt M_1 0 || positive_sum p minus_B_2 || qlt 0 m_2)
-           | Closeness => qle M_1 m_2 && nonneg_sum p total && (qlt M_1 m_2 || positive_sum p total)
+               && (if qlt M_1 0 then true else if qlt 0 m_2 then true
+                   else if positive_sum p B_1 then true else positive_sum p minus_B_2)
+           | Closeness => qle M_1 m_2 && nonneg_sum p total && (if qlt M_1 m_2 then true else positive_sum p total)
            end
     | _, _, _ => false
     end.
@@ -366,13 +367,15 @@ Section Check.
       match goal with H : nonneg_sum _ _ = true |- _ => apply nonneg_sum_sound in H; rewrite W' in H end.
       match goal with H : qle M_1 0 = true |- _ => apply qle_real in H; rewrite real_0 in H end.
       match goal with H : qle 0 m_2 = true |- _ => apply qle_0 in H end.
-      match goal with H : (_ || _)%bool = true |- _ => rename H into D end.
+      match goal with H : (if _ then _ else _) = true |- _ => rename H into D end.
       apply (cone score along (map real_vector X_1) (map real_vector X_2) P HP); try lra.
-      rewrite !orb_true_iff in D. destruct D as [[[D|D]|D]|D].
-      + apply positive_sum_sound in D. rewrite W in D. lra.
-      + apply qlt_real in D. rewrite real_0 in D. right; left. lra.
-      + apply positive_sum_sound in D. rewrite W' in D. right; right; left. lra.
-      + apply qlt_0 in D. right; right; right. lra.
+      destruct (qlt M_1 0) eqn:D1.
+      { apply qlt_real in D1. rewrite real_0 in D1. right; left. lra. }
+      destruct (qlt 0 m_2) eqn:D2.
+      { apply qlt_0 in D2. right; right; right. lra. }
+      destruct (positive_sum p (weighted_terms q g X_1)) eqn:D3.
+      { apply positive_sum_sound in D3. rewrite W in D3. lra. }
+      apply positive_sum_sound in D. rewrite W' in D. right; right; left. lra.
     - repeat (apply andb_prop in H''; destruct H'' as [H'' ?]).
       apply qle_real in H''.
       match goal with H : nonneg_sum _ ?t = true |- _ =>
@@ -381,11 +384,10 @@ Section Check.
       end.
       { rewrite !value_of_app, W, W', !value_of_scaled, !mass_terms_value, real_opp. fold score. ring. }
       match goal with H : nonneg_sum _ _ = true |- _ => apply nonneg_sum_sound in H; rewrite T in H end.
-      match goal with H : (_ || _)%bool = true |- _ => rename H into D end.
+      match goal with H : (if _ then _ else _) = true |- _ => rename H into D end.
       apply (closeness score along (map real_vector X_1) (map real_vector X_2) P (real M_1) (real m_2) HP); try lra.
-      rewrite orb_true_iff in D. destruct D as [D|D].
-      + left. now apply qlt_real.
-      + right. apply positive_sum_sound in D. now rewrite T in D.
+      destruct (qlt M_1 m_2) eqn:D1; [left; now apply qlt_real|].
+      right. apply positive_sum_sound in D. now rewrite T in D.
   Qed.
 
   (* Only the first d coordinates of tokens are looked at. *)

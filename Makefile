@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: audit test clean
+.PHONY: audit test formal clean
 
 audit: .venv/ready
 	$(BIN)/promptcert audit --out audit --jobs 2
@@ -14,6 +14,10 @@ test: .venv/ready
 	$(BIN)/python -m pytest -q -n 2 --ignore=tests/kernel
 	$(BIN)/coverage run --branch --source=verify/kernel -m pytest -q tests/kernel
 	$(BIN)/coverage report --fail-under=100
+
+formal: .venv/ready
+	$(MAKE) -C formal -j 2
+	$(BIN)/python formal/replay.py
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "promptcert needs Python >= 3.11, found " + sys.version)'

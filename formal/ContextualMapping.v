@@ -73,7 +73,7 @@ End Map.
 Module ZOrder <: TotalLeBool.
   Definition t := Z.
   Definition leb := Z.leb.
-  Theorem leb_total : forall x y, leb x y = true \/ leb y x = true.
+  Lemma leb_total : forall x y, leb x y = true \/ leb y x = true.
   Proof. intros x y. unfold leb. rewrite !Z.leb_le. lia. Qed.
 End ZOrder.
 Module ZSort := Sort ZOrder.

@@ -5,8 +5,8 @@ From PromptCert Require Import Sums.
 Import ListNotations.
 Open Scope R_scope.
 
-Notation vector K := (nat -> K).
-Notation matrix K := (nat -> nat -> K).
+Notation vector K := (nat -> K) (only parsing).
+Notation matrix K := (nat -> nat -> K) (only parsing).
 
 (* u . v *)
 Definition dot (d : nat) (u v : vector R) : R := sum (fun c => u c * v c) (below d).

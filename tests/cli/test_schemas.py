@@ -34,6 +34,7 @@ IDS = {
     "inspect": "promptcert-inspect/1",
     "check": "promptcert-check/1",
     "show": "promptcert-show/1",
+    "export": "promptcert-export/1",
     "doctor": "promptcert-doctor/1",
     "error": "promptcert-error/1",
 }

@@ -7,7 +7,10 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from verify.claims import REGISTRY
+from verify.claims.formal import lemmas_of
 from verify.commands.answer import Answer, Exit, add_common
+from verify.coq import EXPORTABLE
 from verify.kernel_process import KERNEL, kernel_sha256
 
 PACKAGES = (
@@ -64,10 +67,29 @@ def run(args: argparse.Namespace) -> Answer:
         "kernel": {"path": str(KERNEL), "sha256": kernel_sha256()},
         "trusted": [{"what": what, "why": why} for what, why in TRUSTED],
         "not_trusted": [{"what": what, "why": why} for what, why in NOT_TRUSTED],
+        "machine_checked": machine_checked(),
     }
     lines = [f"{name} {number}" for name, number in versions.items()]
     lines += [f"{name} is missing: pip install {name}" for name in missing]
     lines += [f"kernel {KERNEL}", f"kernel sha256 {document['kernel']['sha256']}", "trusted:"]  # type: ignore[index]
     lines += [f"  {what}: {why}" for what, why in TRUSTED]
     lines += ["not trusted:", *(f"  {what}: {why}" for what, why in NOT_TRUSTED)]
+    lines.append("claims that rest on lemmas proved in Coq (docs/machine-checked.md), and what replays there:")
+    for item in document["machine_checked"]:  # type: ignore[attr-defined]
+        replays = ", ".join(item["replays"]) or "no certificate"
+        lines.append(f"  {item['claim']}: {', '.join(item['lemmas'])}; replays: {replays}")
+    lines.append("  all other claims: proofs in prose")
     return Answer(Exit.NOT_AS_CLAIMED if missing else Exit.AS_CLAIMED, document, "\n".join(lines))
+
+
+def machine_checked() -> list[dict[str, Any]]:
+    """For each claim that has any, its lemmas in Coq, and the relations whose certificates can be replayed there."""
+    return [
+        {
+            "claim": slug,
+            "lemmas": [lemma.name for lemma in lemmas_of(slug)],
+            "replays": [exporter.relation for exporter in EXPORTABLE if exporter.claim == slug],
+        }
+        for slug in REGISTRY
+        if lemmas_of(slug)
+    ]

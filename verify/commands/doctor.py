@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> Answer:
             versions[package] = version(package)
         except PackageNotFoundError:
             missing.append(package)
-    document = {
+    document: dict[str, Any] = {
         "versions": versions,
         "missing": missing,
         "kernel": {"path": str(KERNEL), "sha256": kernel_sha256()},
@@ -71,11 +71,11 @@ def run(args: argparse.Namespace) -> Answer:
     }
     lines = [f"{name} {number}" for name, number in versions.items()]
     lines += [f"{name} is missing: pip install {name}" for name in missing]
-    lines += [f"kernel {KERNEL}", f"kernel sha256 {document['kernel']['sha256']}", "trusted:"]  # type: ignore[index]
+    lines += [f"kernel {KERNEL}", f"kernel sha256 {document['kernel']['sha256']}", "trusted:"]
     lines += [f"  {what}: {why}" for what, why in TRUSTED]
     lines += ["not trusted:", *(f"  {what}: {why}" for what, why in NOT_TRUSTED)]
     lines.append("claims that rest on lemmas proved in Coq (docs/machine-checked.md), and what replays there:")
-    for item in document["machine_checked"]:  # type: ignore[attr-defined]
+    for item in document["machine_checked"]:
         replays = ", ".join(item["replays"]) or "no certificate"
         lines.append(f"  {item['claim']}: {', '.join(item['lemmas'])}; replays: {replays}")
     lines.append("  all other claims: proofs in prose")

@@ -15,9 +15,9 @@ from checkpoint_makers import network, random_weights, stored, write
 from flint import fmpq, nmod_mat
 from rich.console import Console
 
+from constructions.numbers.digits import decimal_bound
 from constructions.numbers.dyadic import dyadic
 from verify.commands import checkpoints
-from verify.commands.checkpoints import decimal_bound
 
 
 @pytest.fixture(autouse=True)

@@ -225,7 +225,7 @@ def test_colours_of_figures_are_those_of_the_page(run_folder: Path) -> None:
 def test_figures_follow_the_run(report: Json, run_folder: Path) -> None:
     """A claim that is not in the run has no figure, nor has one whose case was not proved."""
     only = {**report, "claims": [each for each in report["claims"] if each["slug"] == "prompted-injectivity"]}
-    assert [figure.name for figure in drawn(only, run_folder)] == ["collapse"]
+    assert [figure.picture.name for figure in drawn(only, run_folder)] == ["collapse"]
     open_ = json.loads(json.dumps(only))
     open_["claims"][0]["cases"][0].update(verdict="undecided", certificate=None, certificate_sha256=None)
     assert drawn(open_, run_folder) == []

@@ -10,6 +10,7 @@ from flint import fmpq
 
 from constructions.depth.constants import Kind, LayerNorms, Norm, Region, attention_only
 from constructions.depth.slack import BoxCover, Steep, box_cover, steep
+from constructions.numbers.digits import decimal_bound
 from constructions.numbers.rational import RationalMatrix
 from constructions.numbers.spectral_norm import above
 from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
@@ -115,9 +116,9 @@ def _against_literature(norms: LayerNorms, region: Region, bound: fmpq, found: S
         for head in norms.heads
     )
     return Constant(
-        f"Lipschitz constant of attention, Frobenius norm, {len(norms.heads)} head(s), M = {region.length}",
-        f"(1 + 8√M D²‖A‖)‖V‖ = {stated:.4g}",
-        f"{float(bound):.4g}",
+        f"Lipschitz constant of attention, Frobenius norm, heads: {len(norms.heads)}, M = {region.length}",
+        f"(1 + 8√M D²‖A‖)‖V‖ ≈ {stated:.4g}",
+        f"at most {decimal_bound(bound, True, 4)}, at least {decimal_bound(found.bound, False, 4)}",
         f"{stated / float(bound):.3g} times smaller; {float(found.bound / bound):.0%} of it is reached",
     )
 
@@ -150,7 +151,7 @@ def _equal_heads() -> CaseResult:
     found = Steep(RationalMatrix.of([["1/2", "1/4"]]), ones, fmpq(2) - fmpq(1, 2**40))
     summary = "two equal heads, each of constant 1: together 2, above √2"
     constant = Constant(
-        "Lipschitz constant of two equal heads", "√(Σ L_i²) = 1.414", "at least 2 − 2^{−40}", "too small by √2"
+        "Lipschitz constant of two equal heads", "√(Σ L_i²) ≈ 1.414", "at least 2 − 2^{−40}", "too small by √2"
     )
     proof = slope_certificate(layer, found, region, "max", "joint")
     return CaseResult(Verdict.PROVED, Evidence.ENCLOSED, summary, proof, constants=(constant,))
@@ -171,7 +172,7 @@ def _masked_mean() -> CaseResult:
     constant = Constant(
         "Lipschitz constant of attention without logits, causal mask, M = 2",
         "‖V‖ = 1 (the form without κ)",
-        f"at least {float(found.bound):.4g}",
+        f"at least {decimal_bound(found.bound, False, 4)}",
         f"too small by {float(found.bound) - 1:.1%}",
     )
     proof = slope_certificate(layer, found, region, "frobenius", "joint")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -83,14 +84,18 @@ def _update(model: Transformer, queries: Sequence[Query], what: str, biases: Any
             return CaseResult(Verdict.REFUTED, Evidence.EXACT, "the solved update does not give the targets")
         exact = ", outputs equal in Frac(E)"
     summary = f"{what}: rank {update.rank} in W_1 and {n} columns of W_2, {update.parameters} parameters{exact}"
-    constant = Constant(
-        f"parameters that memorize {n} examples, d = {d}",
-        f"a prompt: at least nd = {n * d}",
-        f"this update: {update.parameters}",
-        f"{update.parameters - n * d} more",
-    )
-    proof = triangular_certificate(model, queries, update)
-    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, proof, measured, constants=(constant,))
+    return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, triangular_certificate(model, queries, update), measured)
+
+
+def _against_prompts(result: CaseResult, d: int, prompt: str, needed: int | None) -> CaseResult:
+    """The case with its parameters beside the ``needed`` ones of a prompt (None: no prompt does it)."""
+    if result.verdict is not Verdict.PROVED:
+        return result
+    count = result.measured["parameters"]
+    slack = "no number against a number" if needed is None else f"{count - needed} more"
+    certified = f"this update: {count}"
+    constant = Constant(f"parameters that memorize these data, d = {d}", prompt, certified, slack)
+    return replace(result, constants=(constant,))
 
 
 def _random(d: int, n: int, seed: int, biases: str = "updated", heads: int = 1) -> CaseResult:
@@ -113,7 +118,8 @@ def _pair(d: int, seed: int) -> CaseResult:
     except NoPairError as error:
         return CaseResult(Verdict.UNDECIDED, Evidence.EXACT, str(error))
     model = Transformer((layer,))
-    return _update(model, list(pair.data.queries(model)), "a pair that no prompt memorizes")
+    result = _update(model, list(pair.data.queries(model)), "a pair that no prompt memorizes")
+    return _against_prompts(result, d, "a prompt: no number (claim unmemorizable-pair)", None)
 
 
 def _tight(d: int, n: int, seed: int) -> CaseResult:
@@ -127,7 +133,8 @@ def _tight(d: int, n: int, seed: int) -> CaseResult:
     )
     data = tight_dataset(d, n, seed, mlp)
     model = Transformer((data.layer,))
-    return _update(model, list(data.rounded().queries(model)), f"a dataset that needs a prompt of {n} tokens")
+    result = _update(model, list(data.rounded().queries(model)), f"a dataset that needs a prompt of {n} tokens")
+    return _against_prompts(result, d, f"a prompt: at least nd = {n * d} (cf. Theorem 4)", n * d)
 
 
 def equal_scores(d: int, n: int, seed: int) -> tuple[Transformer, Dataset]:

@@ -215,7 +215,7 @@ def _one_example() -> CaseResult:
     summary = "one example is memorized by 41 tokens (and by no fewer: case one-example-shorter)"
     certified = f"{possible.length}, and no fewer (case one-example-shorter)"
     constant = Constant(
-        "tokens for one example", "at least 1 (n for n queries, Theorem 4)", certified, f"{possible.length} times"
+        "tokens for one example", "at least 1 (n for n queries, cf. Theorem 4)", certified, f"{possible.length} times"
     )
     proof = memorizable_certificate(model, problem, possible)
     return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, proof, constants=(constant,))

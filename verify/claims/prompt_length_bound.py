@@ -115,7 +115,7 @@ def _tight(d: int, n: int, seed: int, hidden: int = 0) -> CaseResult:
     measured = {"best_loss_with_one_token_less": float(f"{attack.loss:.6g}")}
     constant = Constant(
         f"tokens for {n} independent queries, d = {d}",
-        f"at least {n}",
+        f"at least {n} (cf. Theorem 4)",
         f"{n} serve, {found.length} do not",
         "none: met",
     )
@@ -200,7 +200,10 @@ def _naive(d: int, n: int, seed: int) -> CaseResult:
     summary = f"{n} examples with independent targets, and one zero token memorizes them"
     tokens = prompt.shape[1]
     constant = Constant(
-        f"tokens for {n} queries with independent targets alone", f"{n}", f"{tokens} serves", f"{n - tokens} fewer"
+        f"tokens for {n} queries with independent targets alone",
+        f"{n} (naive)",
+        f"{tokens} serves",
+        f"{n - tokens} fewer",
     )
     proof = prompt_certificate(model, data, prompt)
     return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, proof, constants=(constant,))
@@ -213,7 +216,7 @@ def _two_heads() -> CaseResult:
     except NotTightError as error:
         return CaseResult(Verdict.UNDECIDED, Evidence.EXACT, str(error))
     summary = "two heads: two independent contributions, and one token gives them"
-    constant = Constant("tokens for 2 independent queries, 2 heads", "2 (proved for one head)", "1 serves", "1 fewer")
+    constant = Constant("tokens for 2 independent queries, 2 heads", "2 (so for one head)", "1 serves", "1 fewer")
     proof = independent_certificate(data, tree)
     return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, proof, constants=(constant,))
 

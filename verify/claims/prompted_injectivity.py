@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import partial
-from math import sqrt
 
 from flint import fmpq
 
@@ -15,7 +14,9 @@ from constructions.depth.fold import PRECISION, Fold, fold
 from constructions.depth.same_output import SameOutput, two_layers
 from constructions.depth.separation import Floor, Separation, floor, separation
 from constructions.numbers.definite import positive_definite_factor
+from constructions.numbers.digits import decimal_bound
 from constructions.numbers.rational import RationalMatrix
+from constructions.numbers.spectral_norm import root_above
 from constructions.transformer import Transformer
 from constructions.verdict import Evidence, Verdict
 from verify import certificate as write
@@ -119,9 +120,9 @@ def _collapse(seed: int) -> CaseResult:
         return failed
     summary = f"four invertible layers: with every prompt p every input comes out as −p ({RUNS:,} run exactly)"
     columns = [layer.attention.heads[0].V.column(0) for layer in model.layers]  # V turns and stretches the plane
-    norms = ", ".join(f"{sqrt(float(a * a + b * b)):.3g}" for a, b in columns)
+    norms = ", ".join(decimal_bound(root_above(a * a + b * b), True, 3) for a, b in columns)
     constant = Constant(
-        "constants of layers that keep inputs apart", "each below 1", f"{norms} do not", "no such number is enough"
+        "constants of layers that keep inputs apart", "each below 1", f"at most {norms} do not", "not enough"
     )
     proof = collapse_certificate(model, 1)
     return CaseResult(Verdict.PROVED, Evidence.EXACT, summary, proof, constants=(constant,))
@@ -146,10 +147,9 @@ def _two_layers() -> CaseResult:
 
 def _product(which: str, product: fmpq) -> Constant:
     """The repaired condition against a collapse: how near its 2 is to the best number."""
-    over = f"at most {float(product - 2):.1g} above the best number"
-    return Constant(
-        f"product of constants that keeps inputs apart, {which}", "below 2", f"{float(product):.8f} does not", over
-    )
+    over = f"at most {decimal_bound(product - 2, True, 2)} from the best number"
+    certified = f"at most {decimal_bound(product, True, 9)} does not"
+    return Constant(f"product of constants that keeps inputs apart, {which}", "below 2 (ours)", certified, over)
 
 
 def _fold(epsilon: fmpq) -> CaseResult:

@@ -8,6 +8,7 @@ from typing import Any
 
 from flint import fmpq
 
+from constructions.numbers.digits import decimal_bound
 from constructions.numbers.rational import RationalMatrix
 from constructions.universality.grid import Grid
 from constructions.universality.quantisation import Roots, quantisation_bound, roots
@@ -50,8 +51,8 @@ def _case(d: int, m: int, k: int, L: fmpq, p: fmpq, seed: int) -> CaseResult:
     textbook = (L + 1) * roots(d, m, p).above / k
     constant = Constant(
         f"error of the table, d = {d}, m = {m}, k = {k}, L = {L}, p = {p}",
-        f"(L+1)(dm)^{{1/p}} δ = {float(textbook):.4g}",
-        f"{float(bound):.4g}",
+        f"(L+1)(dm)^{{1/p}} δ ≈ {float(textbook):.4g}",
+        f"at most {decimal_bound(bound, True, 4)}",
         f"{float(textbook / bound):.3g} times smaller",
     )
     proof = certificate(d, m, k, L, p)

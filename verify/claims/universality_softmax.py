@@ -45,7 +45,7 @@ def _for_all(d: int, m: int, L: fmpq, p: fmpq, epsilon: fmpq) -> CaseResult:
     usual = Grid(d, m, textbook_grid(d, m, L, p, epsilon)).prompt_length
     constant = Constant(
         f"prompt tokens, d = {d}, m = {m}, L = {L}, p = {p}, ε = {epsilon}",
-        f"(L+1)(dm)^{{1/p}} δ ≤ ε/2: {usual}",
+        f"{usual}, by (L+1)(dm)^{{1/p}} δ ≤ ε/2",
         f"{grid.prompt_length}",
         f"{usual / grid.prompt_length:.3g} times fewer",
     )

@@ -36,7 +36,10 @@ def text(report: Json, folder: Path) -> str:
         ],
         findings=list(_findings(report)),
         constants=list(_constants(report)),
-        figures=[{"of": figure, "svg": Markup(figure.svg)} for figure in drawn(report, folder)],
+        figures=[
+            {"of": figure.picture, "caption": figure.caption, "svg": Markup(figure.svg)}
+            for figure in drawn(report, folder)
+        ],
         cases=sum(len(claim["cases"]) for claim in report["claims"]),
         certificates=sum(case["certificate"] is not None for claim in report["claims"] for case in claim["cases"]),
         signs=SIGNS,

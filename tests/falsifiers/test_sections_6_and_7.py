@@ -87,7 +87,7 @@ def test_a_collision_is_confirmed_by_the_ids_only() -> None:
     assert not replace(found, G=found.G + 1).confirmed()
 
 
-@pytest.mark.parametrize("size", [(1, 1, 2), (1, 1, 3), (2, 1, 2)])
+@pytest.mark.parametrize("size", [(1, 1, 2), (1, 1, 3), (2, 1, 2), (1, 2, 2)])
 def test_without_a_flaw_the_softmax_parameters_are_certified(size: tuple[int, int, int]) -> None:
     for epsilon_s, epsilon_r in ((fmpq(1, 2**20), fmpq(1, 100)), (fmpq(1, 100), fmpq(7, 8))):
         one = universality_softmax.Instance(Grid(*size), fmpq(1), epsilon_s, epsilon_r)
@@ -107,7 +107,7 @@ def test_outputs_over_a_piece_of_a_ramp_contain_those_at_its_points() -> None:
             x = grid.delta - made.eta + piece * width
             whole = run.ramp_output(P, x + width / 2, width / 2)
             for part in (1, 2, 3):
-                point = run.output(P, RationalMatrix.of([[x + part * width / 4]]))[0]
+                point = run.output(P, RationalMatrix.of([[x + part * width / 4]]))[0][0]
                 assert not whole.is_finite() or whole.overlaps(point)
             known += whole.is_finite() and bool(whole.rad() < 1)
     assert known >= 3
@@ -118,7 +118,7 @@ def test_off_the_ramps_the_layers_run_one_by_one_give_the_same() -> None:
     run = universality_softmax.Runner(search(), made)
     P, X = run.prompt([((1,),), ((0,),)]), RationalMatrix.of([["1/2"]])
     with flint.ctx.workprec(run.bits):
-        assert run.network.enclosure(P, X)[0, 0].overlaps(run.output(P, X)[0])
+        assert run.network.enclosure(P, X)[0, 0].overlaps(run.output(P, X)[0][0])
 
 
 def drawn_layer(rng: random.Random, d: int, causal: bool) -> Layer:
@@ -168,10 +168,11 @@ def test_the_order_of_the_value_layers_does_not_matter_with_the_clamp() -> None:
     differ = 0
     with flint.ctx.workprec(up.bits):
         for x in (0, "1/2"):
-            assert up.output(P, RationalMatrix.of([[x]]))[0].str() == down.output(P, RationalMatrix.of([[x]]))[0].str()
+            X = RationalMatrix.of([[x]])
+            assert up.output(P, X)[0][0].str() == down.output(P, X)[0][0].str()
         for step in range(1, 121, 3):
             X = RationalMatrix.of([[fmpq(1, 2) - made.eta * fmpq(step, 121)]])
-            first, second = up.output(P, X)[0], down.output(P, X)[0]
+            first, second = up.output(P, X)[0][0], down.output(P, X)[0][0]
             differ += not first.overlaps(second)
             assert all(0 <= x.mid() <= 1 for x in (first, second))
     assert differ

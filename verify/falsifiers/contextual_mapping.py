@@ -22,7 +22,7 @@ from verify.falsifiers.falsifier import Falsifier, Search, Trial
 
 SLUG = "contextual-mapping"
 SWEEP, ORDER, PLACES, SHIFT = "the sweep condition", "increasing order", "positions in the ids", "a large G"
-SWEEP_SIDE, LIFT, LEAST_G = "the sweep condition's right side", "the lift c", "the least G"
+SWEEP_SIDE, LIFT, LEAST_G, SPREAD = "the sweep condition's right side", "the lift c", "the least G", "the ids' spread"
 ENOUGH = 1024
 """Contexts that are run at one size; all where there are no more."""
 Context = Sequence[int]
@@ -145,6 +145,15 @@ class Collision:
         """G as a part of the least G of the claim."""
         return fmpq(self.G) / ContextualMap(self.grid).sufficient_shift()
 
+    @property
+    def spread(self) -> fmpq:
+        """Gδ as a part of (largest id − least id after the sweep)."""
+        map = ContextualMap(self.grid)
+        c, n = self.grid.c, self.grid.tokens
+        # the last id is largest for a = (0, …, 0, c−1), the first one least for (c−1, 0, …, 0)
+        largest, least = map.swept([0] * (n - 1) + [c - 1])[-1], map.swept([c - 1] + [0] * (n - 1))[0]
+        return self.G * self.grid.delta / (largest - least)
+
     def confirmed(self) -> bool:
         """Whether the two final ids are equal, exactly."""
         map = ContextualMap(self.grid, self.G)
@@ -178,14 +187,16 @@ def collisions(grid: Grid, codes: tuple[int, ...]) -> Iterator[Collision]:
                 yield Collision(grid, (codes, other), (i, j), int(G.p))
 
 
-def _shifted(search: Search, found: Collision) -> Trial:
+def _shifted(search: Search, found: Collision, about: str) -> Trial:
+    """Against the least G of the claim, or against the sharper condition on the spread of the ids."""
     grid = found.grid
     what = f"d = {grid.d}, m = {grid.m}, k = {grid.k}, G of {found.G.bit_length()} bits"
-    slack = 1 - found.share / search.factor(LEAST_G)
-    if (slack > 0 and search.keeps(SHIFT)) or not found.confirmed():
-        return Trial(what, max(slack, fmpq(0)), constant=LEAST_G)
+    slack = 1 - (found.share if about == LEAST_G else found.spread) / search.factor(about)
+    admitted = slack <= 0 if about == LEAST_G else slack < 0
+    if (not admitted and search.keeps(SHIFT)) or not found.confirmed():
+        return Trial(what, max(slack, fmpq(0)), constant=about)
     sentence = f"{what}: columns {found.columns[0]} and {found.columns[1]} of two contexts have the same final id"
-    return Trial(what, slack, collision_counterexample(SLUG, sentence, found), LEAST_G)
+    return Trial(what, slack, collision_counterexample(SLUG, sentence, found), about)
 
 
 def collision_counterexample(slug: str, sentence: str, found: Collision) -> Counterexample:
@@ -224,7 +235,7 @@ def _first(found: Iterator[Collision]) -> Iterator[Collision]:
 
 
 def _shifts(search: Search) -> Iterator[Trial]:
-    return (_shifted(search, found) for found in shifts(search.rng))
+    return (_shifted(search, found, about) for found in shifts(search.rng) for about in (LEAST_G, SPREAD))
 
 
 def trials(search: Search) -> Iterator[Trial]:
@@ -244,6 +255,7 @@ FALSIFIER = Falsifier(
         SWEEP_SIDE: "(k−1)(c²−c+1) in the sweep condition",
         LIFT: "a column is lifted by c (max − min)",
         LEAST_G: "c^n((n−1)Uk + c)",
+        SPREAD: "largest less least id, which Gδ has to exceed",
     },
-    budget=40,
+    budget=60,
 )

@@ -2,14 +2,16 @@
 
 Two statements are tried. Off the ramps every output is within ε_s of the table's value: the least temperature of the
 certificate is nearly attained when ε_s is tiny, where the exponential outweighs all other factors. And the distance
-from f (p = 1, d = m = 1) is at most ε: bounded from below by enclosures over pieces of [0, 1], ramps included. The
-global shift (m ≥ 2) is tried by the falsifiers of the contextual map and the hardmax network. Source: THEORY section 6.
+from f (p = 1, d = m = 1) is at most ε: bounded from below by enclosures over pieces of [0, 1], ramps included. How
+small the global shift may be (m ≥ 2) is for the falsifiers of the contextual map and the hardmax network. Source:
+THEORY section 6.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise, product
 
 import flint
@@ -21,10 +23,12 @@ from constructions.numbers.matrix import Matrix
 from constructions.numbers.rational import RationalMatrix
 from constructions.universality.for_all import Budget, budget
 from constructions.universality.grid import Digits, Grid
+from constructions.universality.hardmax_network import HardmaxNetwork
 from constructions.universality.quantisation import quantisation_bound
 from constructions.universality.softmax_network import SoftmaxNetwork
 from constructions.verdict import Evidence
 from verify.counterexample import Counterexample
+from verify.falsifiers.contextual_mapping import collisions
 from verify.falsifiers.explore import in_turn
 from verify.falsifiers.falsifier import Falsifier, Search, Trial
 from verify.falsifiers.quantisation import Line, exact_error, sawtooth
@@ -33,7 +37,7 @@ from verify.falsifiers.universality_hardmax import random_table, table_of
 SLUG = "universality-softmax"
 LIPSCHITZ, RANGE = "f is L-Lipschitz", "f within [0, 1]"
 HOT, NARROW, SHARE, OFFSET = "a large t", "ramps that miss the prompt", "ramps that fit ε_r", "prompt off the grid"
-CLAMP, ORDER = "the clamp", "increasing order of the values"
+CLAMP, ORDER, SHIFT = "the clamp", "increasing order of the values", "a large G"
 EPSILON, LEAST_T, WIDTH, RAMPS = "ε", "the least t", "3δ/4", "ε_r^p"
 PIECES = 24
 """Parts of a ramp that are enclosed one by one."""
@@ -46,13 +50,14 @@ NONE = fmpq(1, 2**40)
 @dataclass(frozen=True)
 class Instance:
     """A network on the edge: shares of ε, and everything else as large or small as the conditions allow; ``wide``, if
-    given, is η/(3δ/4) even if that is too large."""
+    given, is η/(3δ/4) even if that is too large, ``G`` the factor of the global shift."""
 
     grid: Grid
     L: fmpq
     epsilon_s: fmpq
     epsilon_r: fmpq
     wide: fmpq | None = None
+    G: int | None = None
 
     def made(self, search: Search) -> Budget:
         grid = self.grid
@@ -63,7 +68,8 @@ class Instance:
         one = budget(grid.d, grid.m, self.L, fmpq(1), self.L + 2, k=grid.k)
         Q = quantisation_bound(grid.k, self.L, one.roots)
         total = Q + self.epsilon_s * one.root_m + self.epsilon_r
-        edge = replace(one, epsilon=total, epsilon_s=self.epsilon_s, epsilon_r=self.epsilon_r, eta=eta)
+        G = one.G if self.G is None else self.G
+        edge = replace(one, G=G, epsilon=total, epsilon_s=self.epsilon_s, epsilon_r=self.epsilon_r, eta=eta)
         t = least_temperature(edge)
         return replace(edge, t=t * search.factor(LEAST_T) if search.keeps(HOT) else t / 8)
 
@@ -87,6 +93,12 @@ def least_temperature(found: Budget) -> fmpq:
     return fmpq((t * 2**30).ceil(), 2**30)
 
 
+@cache
+def _entries(grid: Grid, G: int) -> list[tuple[fmpq, list[fmpq], list[fmpq]]]:
+    """Final id, column before and target of every value layer, in increasing order of id."""
+    return HardmaxNetwork.of(grid, G).entries()
+
+
 class Runner:
     """The network of a budget, run in balls; ``offset`` is added to the prompt's grid values."""
 
@@ -95,23 +107,22 @@ class Runner:
         self.network = SoftmaxNetwork(made)
         self.offset = made.grid.delta / 4 if search.keeps(OFFSET) else made.grid.delta - made.eta / 2
         self.clamped = search.keeps(CLAMP)
-        self.entries = self.network.ideal.entries()
-        if not search.keeps(ORDER):
-            self.entries.reverse()
+        entries = _entries(made.grid, made.G)
+        self.entries = entries if search.keeps(ORDER) else entries[::-1]
         self.bits = 512 + 3 * max(0, int((1 / made.epsilon_s).ceil()).bit_length()) + 32 * made.grid.tokens
 
     def prompt(self, table: Sequence[Digits]) -> RationalMatrix:
         return self.budget.grid.prompt(table, self.offset)
 
-    def output(self, P: RationalMatrix, X: RationalMatrix) -> list[arb]:
-        """The last column of the output (m = 1), at the current precision: the layers of quantisers exactly, those of
-        the sweep in balls, a value layer as its trapezoid."""
-        Z: Matrix = self._quantised(P, X)
-        for j in range(self.budget.grid.tokens):
-            for a in range(self.budget.grid.c):
-                Z = self.network.sweep_layer(j, a)(BallMatrix.embed(Z))
+    def output(self, P: RationalMatrix, X: RationalMatrix) -> list[list[arb]]:
+        """The columns of the output at the current precision: the layers of quantisers run exactly, those of sweep and
+        shift in balls, a value layer as its trapezoid."""
+        grid = self.budget.grid
+        Z: Matrix = BallMatrix.embed(self._quantised(P, X))
+        for layer in self.network.attention_stages():
+            Z = layer(Z)
         assert isinstance(Z, BallMatrix)
-        return self._read(Z.column(self.budget.grid.tokens - 1))
+        return [self._read(Z.column(j)) for j in range(grid.prompt_length, grid.tokens)]
 
     def ramp_output(self, P: RationalMatrix, x: fmpq, radius: fmpq) -> arb:
         """The output (d = m = 1) for every input within ``radius`` of x, if all these are on one ramp."""
@@ -175,14 +186,16 @@ def _plateau(search: Search, one: Instance, table: Sequence[Digits], cell: Digit
     P = run.prompt(table)
     with flint.ctx.workprec(run.bits):
         found = run.output(P, X)
-        errors = [abs(x - arb(y)) for x, y in zip(found, wanted.column(0), strict=True)]
+        pairs = [(x, wanted[i, j]) for j, column in enumerate(found) for i, x in enumerate(column)]
+        errors = [abs(x - arb(y)) for x, y in pairs]
         worst = max(errors, key=lambda x: float(x.log().mid()) if x > 0 else -1e300)
         broken = worst > arb(made.epsilon_s)
         slack = None
         if worst > 0:  # by what part the temperature could fall: the error is e^{−x} up to a factor, x = t δ² (…)
             lost = (arb(made.epsilon_s) / worst).log()
             slack = midpoint((lost / arb(made.exponent)).upper())
-    what = f"d = {grid.d}, k = {grid.k}, ε_s of {_size(one.epsilon_s)}, t = {float(made.t):.6g}: off the ramps"
+    sizes = f"d = {grid.d}, m = {grid.m}, k = {grid.k}"
+    what = f"{sizes}, ε_s of {_size(one.epsilon_s)}, t = {float(made.t):.6g}: off the ramps"
     if one.wide is not None and one.wide >= search.factor(WIDTH) and search.keeps(NARROW):
         return Trial(f"{what}, wide", 1 - search.factor(WIDTH) / one.wide if broken else None, constant=WIDTH)
     if not broken:
@@ -220,6 +233,17 @@ def _plateaus(search: Search) -> Iterator[Trial]:
                 yield _plateau(search, Instance(grid, fmpq(1), epsilon_s, room), random_table(rng, grid), drawn)
 
 
+def _shifts(search: Search) -> Iterator[Trial]:
+    """Two input tokens: contexts of zeros and of ones, which a shift too small gives one id."""
+    grid = Grid(1, 2, 2)
+    found = next(collisions(grid, (0,) * grid.tokens))
+    one = Instance(grid, fmpq(1), fmpq(1, 100), fmpq(1, 100), G=None if search.keeps(SHIFT) else found.G)
+    while True:
+        for codes in (*found.contexts, tuple(search.rng.randrange(2) for _ in range(grid.tokens))):
+            blocks = [(tuple(codes[j : j + 2]),) for j in range(0, grid.tokens, 2)]
+            yield _plateau(search, one, blocks[:-1], blocks[-1])
+
+
 # -- the distance from f ----------------------------------------------------------------------------------------------
 
 
@@ -234,7 +258,7 @@ def _distance(search: Search, one: Instance, f: Line) -> Trial:
         for cell in range(grid.k):
             left = cell * grid.delta
             ramp = left + grid.delta - made.eta
-            total += _apart(f, left, ramp, run.output(P, RationalMatrix.of([[left]]))[0])
+            total += _apart(f, left, ramp, run.output(P, RationalMatrix.of([[left]]))[0][0])
             width = made.eta / PIECES
             for piece in range(PIECES if made.eta > NARROWEST else 0):  # what is left out can only make it larger
                 x = ramp + piece * width
@@ -283,7 +307,7 @@ def _distances(search: Search) -> Iterator[Trial]:
 
 
 def trials(search: Search) -> Iterator[Trial]:
-    return in_turn(_plateaus(search), _distances(search))
+    return in_turn(_plateaus(search), _distances(search), _shifts(search))
 
 
 FALSIFIER = Falsifier(
@@ -297,6 +321,7 @@ FALSIFIER = Falsifier(
         SHARE: "(d²m²kη)^b ≤ ε_r^a for p = a/b; dropped: ε_r is next to nothing",
         OFFSET: "prompt entries δ/4 above grid values; dropped: in the middle of a ramp",
         CLAMP: "outputs are clamped to [0, 1] at the end",
+        SHIFT: "G ≥ c^n((n−1)Uk + c) for m ≥ 2; dropped: a G under which two contexts have one id",
         ORDER: "the value layers come in increasing order of id; dropped: in decreasing order",
     },
     constants={
@@ -317,5 +342,5 @@ FALSIFIER = Falsifier(
         ),
     },
     raised=frozenset({WIDTH, RAMPS}),
-    budget=24,
+    budget=36,
 )

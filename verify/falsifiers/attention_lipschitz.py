@@ -347,7 +347,8 @@ FALSIFIER = Falsifier(
     unfindable={
         MASKED: (
             "the claim stays true for all lengths that can be run: κ_M, the norm of the map of cumulative means of M "
-            "tokens, grows to 2 like 2 − 4π²/ln² M (Wilf 1970), so 1.98 is exceeded from about 10^19 tokens on"
+            "tokens, grows to 2 like 2 − 4π²/ln² M (finite sections of Hardy's inequality, Wilf 1970); it is 1.893 "
+            "for a million tokens and exceeds 1.98 from about 10^17 on"
         ),
         HALVES: (
             "the claim stays true for up to 100 tokens: the weights are S = S_0 + E, S_0 uniform, where E has the norm "

@@ -7,8 +7,8 @@ import random
 from flint import fmpq
 
 from constructions.depth.constants import LayerNorms, Norm, Region, Stack
+from constructions.depth.contraction import contraction
 from constructions.numbers.rational import RationalMatrix
-from constructions.numbers.spectral_norm import below, spectral_norm
 from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
 
 HALF = fmpq(1, 2)
@@ -79,17 +79,9 @@ def contractive_stack(
     here = region
     for _ in range(depth):
         drawn = Attention(tuple(random_head(rng, d, d) for _ in range(heads)), causal=causal)
-        norms = LayerNorms.of(Layer(drawn, FeedForward.none(d)))
-        factor = below(attention / norms.attention(here, norm, "joint"), 20)
-        scaled = tuple(Head(h.W_q, h.W_k, h.W_v.scaled(factor), h.W_o, h.b_q) for h in drawn.heads)
         W_1, W_2 = random_full_rank(rng, hidden, d), random_full_rank(rng, d, hidden)
-        size = spectral_norm(W_1).bound * spectral_norm(W_2).bound if hidden else fmpq(1)
-        units = FeedForward(
-            W_1,
-            random_matrix(rng, hidden, 1, size=2, denominator=4),
-            W_2.scaled(below(mlp / size, 20)),
-            random_matrix(rng, d, 1, size=2, denominator=4),
-        )
-        layers.append(Layer(Attention(scaled, causal=causal), units if hidden else FeedForward.none(d)))
+        b_1, b_2 = (random_matrix(rng, n, 1, size=2, denominator=4) for n in (hidden, d))
+        units = FeedForward(W_1, b_1, W_2, b_2) if hidden else FeedForward.none(d)
+        layers.append(contraction(Layer(drawn, units), here, norm, attention=attention, mlp=mlp, grow=True))
         here = LayerNorms.of(layers[-1]).after(here)
     return Stack.of(Transformer(tuple(layers)), region, norm)

@@ -10,6 +10,7 @@ from flint import fmpq, fmpq_mat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
+from occurrence import first
 
 from constructions.numbers.rational import RationalMatrix
 from constructions.numbers.spectral_norm import within_norm
@@ -97,7 +98,7 @@ def test_ranks_are_within_their_bounds(m: int, n: int, data: st.DataObject) -> N
 
 @pytest.mark.parametrize("rank", [0, 1, 2, 3])
 def test_every_rank_that_is_allowed_comes_up(rank: int) -> None:
-    assert smallest(matrices(3, 4), lambda W: W.rank() == rank).rank() == rank
+    first(matrices(3, 4), lambda W: W.rank() == rank)
 
 
 @given(st.data())
@@ -126,7 +127,7 @@ def test_condition_numbers_are_bounded(m: int, n: int, bound: fmpq, norm: fmpq |
 
 
 def test_condition_numbers_reach_their_bound() -> None:
-    W = smallest(
+    W = first(
         matrices(2, 2, max_condition=3, full_rank=True),
         lambda W: not condition_at_most(W, fmpq(299, 100)),
     )

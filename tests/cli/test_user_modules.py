@@ -145,6 +145,14 @@ UNDECIDED: dict[str, tuple[str, str]] = {
         "return CaseResult(R, E, 'x', counterexample=Counterexample('my-lemma', 'x', {'x': 0.5}))",
         "mine.py: TypeError: a counterexample holds exact parts; found float (0.5)",
     ),
+    "constant": (
+        "return CaseResult(P, E, 'x', genuine(), constants=('d ≥ 4',))",
+        "mine.py: TypeError: CaseResult: expected constants to hold Constants, found str",
+    ),
+    "constant-of-numbers": (
+        "return CaseResult(P, E, 'x', genuine(), constants=(Constant('width', 4, '2', '2 less'),))",
+        "mine.py: TypeError: Constant: expected stated to be a str, found int",
+    ),
     "by-a-float": ("return CaseResult(R, S, 'x')", "refuted by sampling only: x"),
 }
 
@@ -153,6 +161,7 @@ def test_whatever_a_users_code_does_proves_nothing(run, module, tmp_path: Path) 
     """And refutes nothing; and the other cases are run."""
     text = HEAD + (
         "from dataclasses import replace\nfrom constructions.verdict import Undecided\n"
+        "from verify.claims import Constant\n"
         "P, R, E, S = Verdict.PROVED, Verdict.REFUTED, Evidence.EXACT, Evidence.SAMPLED\nCHECKS = {}\n"
     )
     line_of = {}

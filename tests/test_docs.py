@@ -15,6 +15,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "README.md"]
+CHATTY = ("CI", "BUILD_NUMBER", "FORCE_COLOR", "PY_COLORS", "PYTEST_ADDOPTS")
+"""With these pytest and hypothesis say more, or in colours."""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -35,17 +37,24 @@ def run_console(text: str) -> str:
     lines = []
     for line in text.splitlines():
         if line.startswith("$ "):
-            command = [sys.executable, "-m", "verify.cli", *shlex.split(line[2:])[1:]]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            program, *arguments = shlex.split(line[2:])
+            command = [sys.executable, "-m", {"promptcert": "verify.cli", "pytest": "pytest"}[program], *arguments]
+            plain = {name: value for name, value in os.environ.items() if name not in CHATTY}
+            environment = {**plain, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
             run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
             lines += [line, *run.stdout.splitlines()]
     return "\n".join(lines) + "\n"
 
 
+def without_times(text: str) -> str:
+    """What pytest prints differs from run to run in the seconds that it took."""
+    return re.sub(r"(\d (?:passed|failed|error)\w*) in [\d.]+s", r"\1 in 1.00s", text)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_console_examples_print_what_they_say(page: Path, workplace: Path) -> None:
     for text in blocks(page, "console"):
-        assert run_console(text) == text
+        assert without_times(run_console(text)) == without_times(text)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -57,6 +66,18 @@ def test_python_examples_give_what_they_say(page: Path, workplace: Path) -> None
         runner.run(test, clear_globs=False)
         scope = test.globs
         assert runner.summarize().failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_code_without_a_prompt_is_an_excerpt_of_an_example(page: Path) -> None:
+    """So it is run with the example; and what a workflow runs is shown to run."""
+    examples = [path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "examples").glob("*.py")]
+    for text in blocks(page, "python"):
+        assert ">>> " in text or any(text in example for example in examples), text
+    shown = "".join(blocks(page, "console"))
+    for text in blocks(page, "yaml"):
+        for command in re.findall(r"run: ((?:pytest|promptcert) .*)", text):
+            assert f"$ {command}\n" in shown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

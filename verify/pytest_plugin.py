@@ -34,7 +34,8 @@ PROFILES: dict[str, dict[str, Any]] = {
     "ci": {"max_examples": 100, "derandomize": True},
     "nightly": {"max_examples": 2000, "derandomize": False},
 }
-"""Exact arithmetic has no steady pace: none of them has a deadline."""
+"""Exact arithmetic has no steady pace: none of them has a deadline. In "ci" hypothesis does not go on to explain its
+example: that runs a hundred more under a tracer, and says different things on different machines."""
 KEPT = 20
 """So many of the last failures of a test are remembered: hypothesis ends with the smallest of each kind."""
 
@@ -85,11 +86,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if name is not None:
         if config.getoption("--hypothesis-profile", None) is not None:
             raise pytest.UsageError("expected one of --promptcert-profile and --hypothesis-profile, found both")
-        from hypothesis import HealthCheck, settings
+        from hypothesis import HealthCheck, Phase, settings
 
         slow = [HealthCheck.too_slow, HealthCheck.filter_too_much]
         for key, values in PROFILES.items():
-            settings.register_profile(f"promptcert-{key}", deadline=None, suppress_health_check=slow, **values)
+            phases = [phase for phase in settings.default.phases if key != "ci" or phase is not Phase.explain]
+            settings.register_profile(
+                f"promptcert-{key}", deadline=None, suppress_health_check=slow, phases=phases, **values
+            )
         settings.load_profile(f"promptcert-{name}")
 
 

@@ -72,6 +72,7 @@ def corrected(settings):
             {"Z": ball, "moved": ball},
             lambda Z, moved: demand_lipschitz(Z, moved, IN_BALL),
             settings=settings,
+            examples=50,
             prove=prove_ball,
         ),
         property_case(
@@ -79,6 +80,7 @@ def corrected(settings):
             {"Z": box, "moved": box},
             lambda Z, moved: demand_lipschitz(Z, moved, ON_BOX),
             settings=settings,
+            examples=50,
             prove=prove_box,
         ),
     ]

@@ -90,7 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         slow = [HealthCheck.too_slow, HealthCheck.filter_too_much]
         for key, values in PROFILES.items():
-            phases = [phase for phase in settings.default.phases if key != "ci" or phase is not Phase.explain]
+            phases = [phase for phase in settings().phases if key != "ci" or phase is not Phase.explain]
             settings.register_profile(
                 f"promptcert-{key}", deadline=None, suppress_health_check=slow, phases=phases, **values
             )

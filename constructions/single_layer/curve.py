@@ -14,7 +14,7 @@ from math import isfinite, log
 
 import flint
 import numpy as np
-from flint import arb, fmpq
+from flint import arb, arb_mat, fmpq
 from scipy.optimize import minimize_scalar
 
 from constructions.numbers.exponential import midpoint
@@ -324,13 +324,18 @@ def _short(row: Row) -> Row:
 
 
 def _mean(problem: LossProblem, u: Sequence[arb]) -> Row:
-    """A mean p̄ with V p̄ = u (u in range V up to rounding)."""
-    V = problem.V
-    gram = V.T.times(V)
-    right = V.T.apply([midpoint(x) for x in u])
-    solution = gram.solve(right)
-    assert solution is not None  # normal equations
-    return list(solution)
+    """A mean p̄ with V p̄ = u, for u in range V, up to rounding: what a largest minor of V gives, in balls."""
+    V, (rows, columns) = problem.V, (problem.V.pivots.rows, problem.V.pivots.columns)
+    minor = arb_mat([[arb(V[i, j]) for j in columns] for i in rows])
+    right = arb_mat([[u[i]] for i in rows])
+    try:
+        solution = minor.solve(right).entries() if rows else []
+    except ZeroDivisionError:
+        raise Undecided("V is so close to a matrix of lower rank that no prompt was found at this precision") from None
+    mean = [fmpq(0)] * V.shape[1]
+    for j, x in zip(columns, solution, strict=True):
+        mean[j] = midpoint(x)
+    return mean
 
 
 def _dyadic(x: float) -> fmpq:

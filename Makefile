@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: audit test formal clean
+.PHONY: audit test docs formal clean
 
 audit: .venv/ready
 	$(BIN)/promptcert audit --out audit --jobs 2
@@ -15,6 +15,12 @@ test: .venv/ready
 	$(BIN)/coverage run --branch --source=verify/kernel -m pytest -q tests/kernel
 	$(BIN)/coverage report --fail-under=100
 
+docs: .venv/docs
+	$(BIN)/python docs/findings.py
+	rm -rf docs/_build docs/reference
+	$(BIN)/sphinx-build -q -W --keep-going -b html -c docs . docs/_build
+	@echo "open docs/_build/docs/index.html"
+
 formal: .venv/ready
 	$(MAKE) -C formal -j 2
 	$(BIN)/python formal/replay.py
@@ -25,5 +31,9 @@ formal: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
+.venv/docs: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv audit
+	rm -rf .venv audit docs/_build docs/reference

@@ -20,14 +20,15 @@ CHATTY = ("CI", "BUILD_NUMBER", "FORCE_COLOR", "PY_COLORS", "PYTEST_ADDOPTS")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(page: Path, kind: str) -> list[str]:
-    return [text for found, text in BLOCK.findall(page.read_text(encoding="utf-8")) if found == kind]
+def blocks(page: Path, *kinds: str) -> list[tuple[str, str]]:
+    """Kind and text of each block of these kinds, in the order of the page."""
+    return [(kind, text) for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")) if kind in kinds]
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that looks like the repository to the examples, and may be written to."""
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "reference"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -51,31 +52,44 @@ def without_times(text: str) -> str:
     return re.sub(r"(\d (?:passed|failed|error)\w*) in [\d.]+s", r"\1 in 1.00s", text)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_console_examples_print_what_they_say(page: Path, workplace: Path) -> None:
-    for text in blocks(page, "console"):
-        assert without_times(run_console(text)) == without_times(text)
+def check_console(text: str, scope: dict[str, object], name: str) -> None:
+    assert without_times(run_console(text)) == without_times(text)
+
+
+def check_python(text: str, scope: dict[str, object], name: str) -> None:
+    test = doctest.DocTestParser().get_doctest(text, scope, name, name, 0)
+    runner = doctest.DocTestRunner(verbose=False)
+    runner.run(test, clear_globs=False)
+    scope.update(test.globs)
+    assert runner.summarize().failed == 0
+
+
+RUNNERS = {"console": check_console, "python": check_python}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_python_examples_give_what_they_say(page: Path, workplace: Path) -> None:
+def test_examples_do_what_they_say(page: Path, workplace: Path) -> None:
+    """In the order of the page: an example may use the files and names of those before it."""
     scope: dict[str, object] = {}
-    for number, text in enumerate(blocks(page, "python")):
-        test = doctest.DocTestParser().get_doctest(text, scope, f"{page.name}[{number}]", str(page), 0)
-        runner = doctest.DocTestRunner(verbose=False)
-        runner.run(test, clear_globs=False)
-        scope = test.globs
-        assert runner.summarize().failed == 0
+    for number, (kind, text) in enumerate(blocks(page, *RUNNERS)):
+        RUNNERS[kind](text, scope, f"{page.name}[{number}]")
+
+
+def test_the_findings_are_those_of_the_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import findings
+
+    assert (ROOT / "docs" / "findings.md").read_text(encoding="utf-8") == findings.page()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_code_without_a_prompt_is_an_excerpt_of_an_example(page: Path) -> None:
     """So it is run with the example; and what a workflow runs is shown to run."""
     examples = [path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "examples").glob("*.py")]
-    for text in blocks(page, "python"):
+    for _, text in blocks(page, "python"):
         assert ">>> " in text or any(text in example for example in examples), text
-    shown = "".join(blocks(page, "console"))
-    for text in blocks(page, "yaml"):
+    shown = "".join(text for _, text in blocks(page, "console"))
+    for _, text in blocks(page, "yaml"):
         for command in re.findall(r"run: ((?:pytest|promptcert) .*)", text):
             assert f"$ {command}\n" in shown
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -79,11 +80,11 @@ def formulas(words: str) -> Markup:
 def measured(sampled: Mapping[str, Any]) -> str:
     """The numbers of a case that were sampled, in one line; lists (a whole prompt) are left to report.json.
 
-    >>> measured({"adversary_best_loss": 0.41, "adversary_prompt": [[1.0]], "prompt_length": None})
-    'adversary best loss 0.41'
+    >>> measured({"adversary_best_loss": 0.41, "adversary_prompt": [[1.0]], "prompt_length": None, "tried": 10**400})
+    'adversary best loss 0.41, tried 1.00000e+400'
     """
     return ", ".join(
-        f"{name.replace('_', ' ')} {value:.6g}"
+        f"{name.replace('_', ' ')} {Decimal(value) if isinstance(value, int) else value:.6g}"
         for name, value in sampled.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     )

@@ -50,6 +50,7 @@ def audit(
     }
     with output_folder(out, PARTS, ("counterexamples",)) as folder:
         tasks = [(slug, case.name) for slug, cases in listed.items() for case in cases]
+        _demand_files_of_their_own(tasks)
         records: dict[tuple[str, str], Record] = {}
         for task in tasks:
             finished = _finished(folder, task, keys[task[0]]) if resume else None
@@ -68,6 +69,18 @@ def audit(
             write_text(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
             write_report(report, folder)
     return report
+
+
+def _demand_files_of_their_own(tasks: list[tuple[str, str]]) -> None:
+    """Slug and name make the file: a-b/c and a/b-c would share one. Raises InputError."""
+    seen: dict[str, tuple[str, str]] = {}
+    for task in tasks:
+        other = seen.setdefault("-".join(task), task)
+        if other != task:
+            raise InputError(
+                f"{task[0]}: expected names of cases that give files of their own, found {task[1]!r}, which is that of "
+                f"{other[0]} with {other[1]!r}"
+            )
 
 
 def _run_all(

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _pytest._code.code import ExceptionRepr
 
 if TYPE_CHECKING:
     from verify.certificate import Certificate
@@ -193,8 +192,9 @@ def pytest_runtest_makereport(
 
 
 def _append(report: pytest.TestReport, text: str) -> None:
-    if isinstance(report.longrepr, ExceptionRepr):
-        report.longrepr.addsection("promptcert", text)
+    add = getattr(report.longrepr, "addsection", None)  # not there where a test fails without a traceback
+    if add is not None:
+        add("promptcert", text)
     else:
         report.longrepr = f"{report.longrepr}\n{text}"
 

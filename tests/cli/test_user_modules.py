@@ -229,6 +229,13 @@ def test_refused(refused, module, name: str) -> None:
     assert expected in line
 
 
+def test_no_two_cases_share_a_file(refused, module) -> None:
+    text = HEAD + "CLAIMS = (claim(genuine, 'my-lemma', 'two-heads'), claim(genuine, 'my-lemma-two', 'heads'))\n"
+    assert "expected names of cases that give files of their own, found 'heads', which is that of my-lemma with" in (
+        refused(4, "audit", "--module", module(text))
+    )
+
+
 def test_refused_files(refused, inputs) -> None:
     assert "missing.py: cannot be read: No such file or directory" in refused(4, "audit", "--module", "missing.py")
     assert ".: cannot be read: Is a directory" in refused(4, "audit", "--module", ".")
@@ -284,6 +291,12 @@ def test_resume_runs_a_changed_module_again(module, monkeypatch: pytest.MonkeyPa
     resumed(REFUTED.replace("at most 1", "at most 0"))
     assert worked == ["my-lemma: only"]
     assert seal(document) == json.loads(place.read_text(encoding="utf-8"))
+
+
+def test_a_module_is_read_as_python_reads_it(module) -> None:
+    """Nothing of the reader's own language settings goes into it."""
+    text = "def f(x: int): pass\nassert f.__annotations__ == {'x': int}\n" + GOOD
+    assert [claim.slug for claim in chosen(None, [str(module(text))])] == ["my-lemma"]
 
 
 def test_a_module_is_found_again_without_its_file(module) -> None:

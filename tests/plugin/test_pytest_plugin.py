@@ -195,13 +195,18 @@ def test_result(certify):
     found = Refuted("expected proved, found refuted", {"x": 1}).counterexample("my-lemma")
     certify(CaseResult(Verdict.REFUTED, Evidence.EXACT, "no", counterexample=found))
 
+@claim
+def test_without_traceback():
+    pytest.fail("said so", pytrace=False)
+
 def test_caught():
     with pytest.raises(Refuted):
         raise Refuted("as it should be")
 """
     )
     result = suite.runpytest("--promptcert-out=out", "--hypothesis-seed=1")
-    result.assert_outcomes(failed=8, passed=1)
+    result.assert_outcomes(failed=9, passed=1)
+    result.stdout.fnmatch_lines(["said so", "reproduce: pytest test_shapes.py::test_without_traceback"])
     assert not (suite.path / ".promptcert").exists()
     assert not (suite.path / "out" / ".gitignore").exists()
     found = files(suite.path / "out")

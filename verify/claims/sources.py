@@ -74,7 +74,7 @@ def _of_module_file(origin: ModuleFile) -> tuple[Claim, ...]:
     sys.modules[name] = module  # dataclasses and pickle look there
     try:
         with users_code():
-            exec(compile(origin.text, origin.path, "exec"), module.__dict__)
+            exec(compile(origin.text, origin.path, "exec", dont_inherit=True), module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise InputError(f"{said(error, origin.path)} (while it was imported)") from None

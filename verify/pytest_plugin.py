@@ -239,6 +239,9 @@ def _counterexample(run: _Run, error: BaseException, again: str) -> Counterexamp
 
     claim = run.slug or run.item.nodeid
     arguments = None if drawn is None else {name: _exact(value) for name, value in drawn.items()}
+    draws = [line for note in getattr(error, "__notes__", ()) for line in note.splitlines() if line.startswith("Draw ")]
+    if arguments is not None and draws:
+        arguments["draws"] = draws  # what the test drew while it ran, as hypothesis tells it
     if isinstance(error, Refuted):
         return error.counterexample(claim, arguments, reproduce=again)
     if run.slug is None or arguments is None:

@@ -196,6 +196,11 @@ def test_result(certify):
     certify(CaseResult(Verdict.REFUTED, Evidence.EXACT, "no", counterexample=found))
 
 @claim
+@given(x=st.integers(0, 9), data=st.data())
+def test_draws(x, data):
+    assert data.draw(st.integers(x, 9)) < 5
+
+@claim
 def test_without_traceback():
     pytest.fail("said so", pytrace=False)
 
@@ -205,7 +210,7 @@ def test_caught():
 """
     )
     result = suite.runpytest("--promptcert-out=out", "--hypothesis-seed=1")
-    result.assert_outcomes(failed=9, passed=1)
+    result.assert_outcomes(failed=10, passed=1)
     result.stdout.fnmatch_lines(["said so", "reproduce: pytest test_shapes.py::test_without_traceback"])
     assert not (suite.path / ".promptcert").exists()
     assert not (suite.path / "out" / ".gitignore").exists()
@@ -226,6 +231,9 @@ def test_caught():
         f"{module}-test_named": (f"{module}::test_named", "no", {"twice": 8}, "exact"),
         f"{module}-TestMethods-test_method": ("my-lemma", "AssertionError: assert 5 < 5", {"x": 5}, "sampled"),
         f"{module}-TestOfUnittest-test_method": ("my-lemma", "AssertionError: assert 6 < 6", {"x": 6}, "sampled"),
+        f"{module}-test_draws": (
+            "my-lemma", "AssertionError: assert 5 < 5", {"x": 0, "data": "data(...)", "draws": ["Draw 1: 5"]}, "sampled"
+        ),
         f"{module}-test_result": (f"{module}::test_result", "expected proved, found refuted", {"x": 1}, "exact"),
     }  # fmt: skip
 

@@ -18,6 +18,8 @@ from verify.claims.claim import CaseResult, Claim, Origin
 from verify.claims.results import checked, users_result
 from verify.claims.sources import find
 from verify.claims.sources import listed as cases_of
+from verify.falsified import PART as FALSIFIERS
+from verify.falsified import Searches, falsify_claims
 from verify.kernel_process import DisagreementError, KernelError, check_files, kernel_sha256
 from verify.report import write_report
 from verify.resumable import in_processes, keep, kept, output_folder, run_key
@@ -34,12 +36,14 @@ def audit(
     out: Path | None = None,
     jobs: int = 1,
     resume: bool = False,
+    searches: Searches | None = None,
     on_progress: Callable[[int, int, str], None] = lambda done, total, name: None,
 ) -> Record:
     """Run the cases of these claims; the report as a JSON object (schema: verify/schemas/audit.schema.json).
 
     With ``out``, certificates, finished cases and the report in all formats are written there; ``resume`` reuses the
-    finished cases of a run with the same code, seed and thoroughness. Raises DisagreementError when the kernel does not
+    finished cases of a run with the same code, seed and thoroughness. With ``searches``, the claims' falsifiers run
+    after the cases (:mod:`verify.falsified`). Raises DisagreementError when the kernel does not
     accept what a claim proved, InputError when ``out`` cannot be written.
     """
     chosen = {claim.slug: claim for claim in claims}
@@ -48,9 +52,11 @@ def audit(
     keys = {
         slug: key if claim.origin is None else f"{key}/{claim.origin.fingerprint}" for slug, claim in chosen.items()
     }
-    with output_folder(out, PARTS, ("counterexamples",)) as folder:
+    with output_folder(out, PARTS, ("counterexamples", FALSIFIERS)) as folder:
         tasks = [(slug, case.name) for slug, cases in listed.items() for case in cases]
-        _demand_files_of_their_own(tasks)
+        searched = [] if searches is None else [claim for claim in chosen.values() if claim.falsifier is not None]
+        _demand_files_of_their_own(tasks, [claim.slug for claim in searched])
+        total = len(tasks) + len(searched)
         records: dict[tuple[str, str], Record] = {}
         for task in tasks:
             finished = _finished(folder, task, keys[task[0]]) if resume else None
@@ -58,21 +64,34 @@ def audit(
                 records[task] = finished
         missing = [task for task in tasks if task not in records]
         for done, task in enumerate(tasks[: len(tasks) - len(missing)], start=1):
-            on_progress(done, len(tasks), task[0])
+            on_progress(done, total, task[0])
         work = [(chosen[slug], name, keys[slug]) for slug, name in missing]
         for task, record in _run_all(work, settings, folder, jobs):
             records[task] = record
-            on_progress(len(records), len(tasks), f"{task[0]}: {task[1]}")
+            on_progress(len(records), total, f"{task[0]}: {task[1]}")
         rows = {slug: [records[slug, case.name] for case in cases] for slug, cases in listed.items()}
-        report = _report(list(chosen.values()), settings, rows)
+        falsified: dict[str, Record] = {}
+        if searches is not None:
+            falsified = falsify_claims(
+                searched,
+                searches,
+                settings,
+                folder,
+                keys,
+                jobs=jobs,
+                resume=resume,
+                on_progress=lambda done, name: on_progress(len(tasks) + done, total, name),
+            )
+        report = _report(list(chosen.values()), settings, rows, falsified)
         if out is not None:
             write_text(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
             write_report(report, folder)
     return report
 
 
-def _demand_files_of_their_own(tasks: list[tuple[str, str]]) -> None:
-    """Slug and name make the file: a-b/c and a/b-c would share one. Raises InputError."""
+def _demand_files_of_their_own(tasks: list[tuple[str, str]], searched: list[str]) -> None:
+    """Slug and name make the file, the slug alone that of a falsifier: a-b/c and a/b-c would share one, and so would
+    a/b and the falsifier of a-b. Raises InputError."""
     seen: dict[str, tuple[str, str]] = {}
     for task in tasks:
         other = seen.setdefault("-".join(task), task)
@@ -80,6 +99,12 @@ def _demand_files_of_their_own(tasks: list[tuple[str, str]]) -> None:
             raise InputError(
                 f"{task[0]}: expected names of cases that give files of their own, found {task[1]!r}, which is that of "
                 f"{other[0]} with {other[1]!r}"
+            )
+    for slug in searched:
+        if slug in seen:
+            raise InputError(
+                f"{slug}: expected a file of its own for what its falsifier finds, found that of "
+                f"{seen[slug][0]} with {seen[slug][1]!r}"
             )
 
 
@@ -159,11 +184,17 @@ def _kernel_sentence(result: CaseResult, path: Path, name: str) -> str | None:
     return answer.sentence
 
 
-def _report(chosen: list[Claim], settings: Settings, records: dict[str, list[Record]]) -> Record:
+def _report(
+    chosen: list[Claim], settings: Settings, records: dict[str, list[Record]], falsified: dict[str, Record]
+) -> Record:
     claims = []
     for claim in chosen:
-        rows = records[claim.slug]
-        verdict = combined([Verdict(row["verdict"]) for row in rows])
+        rows, search = records[claim.slug], falsified.get(claim.slug)
+        verdicts, evidence = [Verdict(row["verdict"]) for row in rows], [row["evidence"] for row in rows]
+        if search is not None and search["counterexample"] is not None:
+            verdicts.append(Verdict.REFUTED)
+            evidence.append(search["evidence"])
+        verdict = combined(verdicts)
         claims.append(
             {
                 "slug": claim.slug,
@@ -175,10 +206,11 @@ def _report(chosen: list[Claim], settings: Settings, records: dict[str, list[Rec
                 "depends": list(claim.depends),
                 "expected": claim.expected.value,
                 "verdict": verdict.value,
-                "evidence": _weakest(row["evidence"] for row in rows),
+                "evidence": _weakest(evidence),
                 "as_expected": verdict is claim.expected,
                 "findings": [{"text": finding.text, "case": finding.case} for finding in claim.findings],
                 "cases": rows,
+                "falsifier": search,
             }
         )
     return {

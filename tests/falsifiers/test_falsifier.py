@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from flint import fmpq
 
-from constructions.verdict import Verdict
+from constructions.verdict import Evidence, Undecided, Verdict
 from verify.counterexample import Counterexample
 from verify.falsifiers.explore import explore, in_turn
 from verify.falsifiers.falsifier import LOWERED, RAISED, Falsifier, Flaw, Search, Trial, falsify
@@ -116,3 +116,20 @@ def test_slacks_of_several_constants_are_kept_apart() -> None:
         "slack": (fmpq(2, 3), "c"),
     }
     assert (found.slack, found.at) == (fmpq(1, 3), "b")
+
+
+def test_what_cannot_be_told_ends_the_search_and_is_said() -> None:
+    def trials(search: Search) -> Iterator[Trial]:
+        yield Trial("first", fmpq(1))
+        raise Undecided("a ball straddles zero")
+
+    found = falsify(Falsifier("wide", trials))
+    assert (found.verdict, found.tried, found.slack) == (Verdict.UNDECIDED, 1, 1)
+    assert found.stopped == "a ball straddles zero"
+    assert falsify(PRODUCT, budget=2).stopped is None
+
+
+def test_a_sampled_counterexample_refutes_nothing() -> None:
+    found = Counterexample("loose", "looks wrong", {}, Evidence.SAMPLED)
+    with pytest.raises(ValueError, match="found a sampled one"):
+        falsify(Falsifier("loose", lambda search: iter([Trial("x", counterexample=found)])))

@@ -41,6 +41,7 @@ def claim(slug: str, cases: list[Json], *, expected: str = "proved", **fields: A
         "as_expected": verdict == expected,
         "findings": [],
         "cases": cases,
+        "falsifier": None,
     }
     return {**found, **fields}
 
@@ -68,6 +69,38 @@ def every_outcome() -> Json:
         claim("proved-against-expectation", [case("proved", "a")], expected="refuted"),
         claim("nothing", []),
     )
+
+
+def searched() -> Json:
+    """A claim whose falsifier found nothing, and one that it refuted."""
+    return document(
+        claim("searched", [case("proved", "a")], falsifier=search()),
+        claim(
+            "falsified",
+            [case("proved", "a")],
+            verdict="refuted",
+            as_expected=False,
+            falsifier=search(
+                counterexample="counterexamples/falsified.json", sentence="expected 1, found 2", evidence="exact"
+            ),
+        ),
+    )
+
+
+def search(**fields: Any) -> Json:
+    """What a falsifier met."""
+    found = {
+        "budget": 10,
+        "tried": 7,
+        "smallest_slack": 0.25,
+        "at": "d = 2",
+        "tightness": [{"constant": "c", "slack": 0.25, "at": "d = 2"}],
+        "counterexample": None,
+        "sentence": None,
+        "evidence": None,
+        "stopped": None,
+    }
+    return {**found, **fields}
 
 
 WRONG = {"wrong": ["b"], "open": ["a"], "proved-against-expectation": ["a"], "nothing": []}

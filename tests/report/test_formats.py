@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from report_documents import WRONG, case, claim, document, every_outcome
+from report_documents import WRONG, case, claim, document, every_outcome, searched
 
 from verify.report import FILES, html, junit, sarif
 
@@ -26,6 +26,7 @@ def test_documents_by_hand_are_what_the_schema_says() -> None:
 
     schema = json.loads((files("verify") / "schemas" / "audit.schema.json").read_text(encoding="utf-8"))
     Draft202012Validator(schema).validate(every_outcome())
+    Draft202012Validator(schema).validate(searched())
 
 
 # -- SARIF ----------------------------------------------------------------------------------------------------------
@@ -169,3 +170,26 @@ def test_the_same_report_gives_the_same_bytes(run_folder: Path, tmp_path: Path) 
 
 def test_html_without_figures_needs_no_certificates(tmp_path: Path) -> None:
     assert "<figure" not in html.text(every_outcome(), tmp_path)
+
+
+# -- falsifiers -----------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_that_its_falsifier_refuted_is_in_every_format(tmp_path: Path) -> None:
+    """At the claim, as it is no case of it."""
+    report = searched()
+    (result,) = json.loads(sarif.text(report))["runs"][0]["results"]
+    assert result["ruleId"] == "falsified"
+    assert "expected 1, found 2" in result["message"]["text"]
+    rows = json.dumps(report, indent=1, ensure_ascii=False).splitlines()
+    line = result["locations"][0]["physicalLocation"]["region"]["startLine"]
+    assert rows[line - 1].strip() == '"slug": "falsified",'
+    (fine, wrong) = ET.fromstring(junit.text(report)).findall("testsuite")
+    assert (fine.get("failures"), wrong.get("failures"), wrong.get("tests")) == ("0", "1", "2")
+    (failure,) = wrong.findall("testcase/failure")
+    assert "expected 1, found 2" in str(failure.get("message"))
+    page = html.text(report, tmp_path)
+    assert "expected 1, found 2" in page
+    assert "7 of 10" in page
+    assert "Measured tightness" in page
+    assert "Measured tightness" not in html.text(every_outcome(), tmp_path)

@@ -32,7 +32,7 @@ def users_result(claim: Claim, case: Case, settings: Settings) -> CaseResult:
             result = _run(claim, case)
             if isinstance(result, CaseResult) and isinstance(result.counterexample, Counterexample):
                 found = result.counterexample
-                found = replace(found, reproduce=found.reproduce or _command(claim.slug, origin, settings))
+                found = replace(found, reproduce=found.reproduce or command(claim.slug, origin, settings))
                 result = replace(result, counterexample=found)
             _demand_result(result)
     except (Exception, SystemExit) as error:
@@ -54,9 +54,9 @@ def _run(claim: Claim, case: Case) -> CaseResult:
         return CaseResult(Verdict.REFUTED, found.evidence, found.sentence, found.certificate, counterexample=found)
 
 
-def _command(slug: str, origin: Origin, settings: Settings) -> str:
+def command(slug: str, origin: Origin | None, settings: Settings) -> str:
     """The audit that finds it again."""
-    words = ["promptcert", "audit", *origin.options, "--claim", slug]
+    words = ["promptcert", "audit", *(() if origin is None else origin.options), "--claim", slug]
     if settings.seed:
         words += ["--seed", str(settings.seed)]
     return shlex.join([*words, *(["--thorough"] if settings.thorough else [])])

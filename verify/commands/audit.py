@@ -16,6 +16,7 @@ from verify.claims import Settings
 from verify.claims.sources import chosen
 from verify.commands.answer import Answer, Exit, add_common, positive_int, rendered
 from verify.commands.progress import progress_bar
+from verify.falsified import Searches
 
 
 def add_parser(commands: Any) -> None:
@@ -33,6 +34,15 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--jobs", type=positive_int, default=1, metavar="N", help="cases in parallel (default: 1)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random instances (default: 0)")
     parser.add_argument("--resume", action="store_true", help="keep what an interrupted run in --out has finished")
+    parser.add_argument(
+        "--falsify", action="store_true", help="then search for a counterexample to each claim, seeded by --seed"
+    )
+    parser.add_argument(
+        "--falsify-budget",
+        type=positive_int,
+        metavar="N",
+        help="trials for each claim (default: what its falsifier says); implies --falsify",
+    )
     add_common(parser, long_running=True)
     parser.set_defaults(run=run)
 
@@ -42,8 +52,11 @@ def run(args: argparse.Namespace) -> Answer:
         raise InputError("--resume: expected --out, the folder of the run to go on with, as well")
     claims = chosen(args.claim, args.module)
     settings = Settings(seed=args.seed, thorough=args.thorough)
+    searches = Searches(args.falsify_budget) if args.falsify or args.falsify_budget else None
     with progress_bar("audit") as step:
-        report = audit(claims, settings, out=args.out, jobs=args.jobs, resume=args.resume, on_progress=step)
+        report = audit(
+            claims, settings, out=args.out, jobs=args.jobs, resume=args.resume, searches=searches, on_progress=step
+        )
     return Answer(_code(report), report, _text(report, args.out))
 
 
@@ -56,7 +69,9 @@ def _code(report: dict[str, Any]) -> Exit:
 
 def _text(report: dict[str, Any], out: Path | None) -> str:
     table = Table(title="promptcert audit", title_justify="left")
-    for column in ("claim", "verdict", "expected", "evidence", "cases", "each certificate proves"):
+    searched = any(claim["falsifier"] is not None for claim in report["claims"])
+    columns = ("claim", "verdict", "expected", "evidence", "cases", "each certificate proves")
+    for column in (*columns, "measured tightness") if searched else columns:
         table.add_column(column, overflow="fold")
     for claim in report["claims"]:
         proved = sum(case["verdict"] == "proved" for case in claim["cases"])
@@ -67,9 +82,11 @@ def _text(report: dict[str, Any], out: Path | None) -> str:
             claim["evidence"],
             f"{proved}/{len(claim['cases'])}",
             escape(claim["scope"]),
+            *([escape(_tightness(claim["falsifier"]))] if searched else []),
         )
     lines = [rendered(table)]
     for claim in report["claims"]:
+        lines += _searched(claim, out)
         if claim["origin"] is not None:
             lines += _users_claim(claim, out)
             continue
@@ -97,6 +114,30 @@ def _text(report: dict[str, Any], out: Path | None) -> str:
         lines.append(f"{accepted if count else 'no certificates'}; report: {out / 'report.html'}")
     lines.append("everything as claimed" if report["as_expected"] else "NOT everything as claimed")
     return "\n".join(lines)
+
+
+def _tightness(search: dict[str, Any] | None) -> str:
+    """The smallest slack that the falsifier met of each constant."""
+    if search is None:
+        return ""
+    if not search["tightness"]:
+        return f"{search['tried']} tried"
+    return "; ".join(f"{row['constant']}: {row['slack']:.2g}" for row in search["tightness"])
+
+
+def _searched(claim: dict[str, Any], out: Path | None) -> list[str]:
+    """What a falsifier found, or why it did not end its search."""
+    search = claim["falsifier"]
+    if search is None:
+        return []
+    lines = []
+    if search["counterexample"] is not None:
+        kept = "kept with --out DIR" if out is None else str(out / search["counterexample"])
+        lines.append(f"{claim['slug']}: refuted by its falsifier, trial {search['tried']}: {search['sentence']}")
+        lines.append(f"    counterexample: {kept}")
+    if search["stopped"] is not None:
+        lines.append(f"{claim['slug']}: its falsifier stopped after {search['tried']} trials: {search['stopped']}")
+    return lines
 
 
 def _users_claim(claim: dict[str, Any], out: Path | None) -> list[str]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from flint import fmpq
 
-from constructions.verdict import Verdict
+from constructions.verdict import Evidence, Undecided, Verdict
 from verify.counterexample import Counterexample
 
 LOWERED = fmpq(99, 100)
@@ -129,7 +129,8 @@ class Measured:
 @dataclass(frozen=True)
 class Outcome:
     """What a search found: never more than refuted. ``tightness`` has the smallest slack of each constant; ``slack`` is
-    the smallest of them all, ``at`` the instance that had it (or the counterexample)."""
+    the smallest of them all, ``at`` the instance that had it (or the counterexample). ``stopped`` says why a search
+    ended before its budget where numbers could not settle a trial."""
 
     verdict: Verdict
     tried: int
@@ -137,6 +138,7 @@ class Outcome:
     at: str | None
     counterexample: Counterexample | None
     tightness: Mapping[str, Measured] = field(default_factory=dict)
+    stopped: str | None = None
 
 
 def falsify(
@@ -151,7 +153,8 @@ def falsify(
     """Search for a counterexample; the same seed and budget try the same instances.
 
     Stops at the first counterexample, when ``budget`` trials (the falsifier's own number by default) are made, or
-    after ``max_seconds``. Raises ValueError for a flaw that the falsifier does not know.
+    after ``max_seconds``. Raises ValueError for a flaw that the falsifier does not know, and for a counterexample of
+    sampled evidence, which refutes nothing.
     """
     if flaw is not None and flaw.dropped not in {None, *falsifier.conditions}:
         raise ValueError(
@@ -168,11 +171,16 @@ def falsify(
     start, tried = time.monotonic(), 0
     smallest: fmpq | None = None
     at: str | None = None
+    stopped: str | None = None
     tightness: dict[str, Measured] = {}
     only = next(iter(falsifier.constants)) if len(falsifier.constants) == 1 else "slack"
     trials = falsifier.trials(search)
     while tried < allowed and (max_seconds is None or time.monotonic() - start < max_seconds):
-        trial = next(trials, None)
+        try:
+            trial = next(trials, None)
+        except Undecided as reason:
+            stopped = str(reason)
+            break
         if trial is None:
             break
         tried += 1
@@ -184,5 +192,9 @@ def falsify(
                 smallest, at = trial.slack, trial.what
         on_progress(tried, allowed, smallest)
         if trial.counterexample is not None:
+            if trial.counterexample.evidence is Evidence.SAMPLED:
+                raise ValueError(
+                    f"{falsifier.slug}: expected a counterexample of exact or enclosed evidence, found a sampled one"
+                )
             return Outcome(Verdict.REFUTED, tried, smallest, trial.what, trial.counterexample, tightness)
-    return Outcome(Verdict.UNDECIDED, tried, smallest, at, None, tightness)
+    return Outcome(Verdict.UNDECIDED, tried, smallest, at, None, tightness, stopped)

@@ -37,6 +37,7 @@ def text(report: Json, folder: Path) -> str:
         ],
         findings=list(_findings(report)),
         constants=list(_constants(report)),
+        searched=[claim for claim in report["claims"] if claim["falsifier"] is not None],
         figures=[
             {"of": figure.picture, "caption": figure.caption, "svg": Markup(figure.svg)}
             for figure in drawn(report, folder)

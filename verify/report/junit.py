@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
-from verify.report.outcome import Json, sentence, unexpected
+from verify.report.outcome import Json, rows, sentence, unexpected
 
 FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold."""
@@ -41,7 +41,7 @@ def _suite(claim: Json) -> ET.Element:
     for name in ("title", "source", "verdict", "expected", "evidence"):
         ET.SubElement(properties, "property", name=name, value=clean(claim[name]))
     wrong = unexpected(claim)
-    for case in claim["cases"]:
+    for case in rows(claim):
         element = _case(claim, case["name"])
         if case in wrong:
             _fail(element, claim, f"{case['verdict']}: {case['summary']}", case["verdict"])

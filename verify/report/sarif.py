@@ -71,7 +71,7 @@ def _result(index: int, claim: Json, case: Json | None, lines: dict[str, int]) -
             {
                 "physicalLocation": {
                     "artifactLocation": {"uri": PLACE},
-                    "region": {"startLine": lines[name]},
+                    "region": {"startLine": lines.get(name, lines[claim["slug"]])},
                 },
                 "logicalLocations": [{"fullyQualifiedName": name, "kind": "module" if case is None else "function"}],
             }

@@ -139,6 +139,7 @@ def test_junit_as_a_reader_of_its_own_takes_it(tmp_path: Path) -> None:
     summary=TEXTS,
     verdict=st.sampled_from(["proved", "refuted", "undecided"]),
 )
+@example(title="", name="\x85", summary="\u2028", verdict="proved")
 @example(title=HOSTILE, name="a", summary=HOSTILE, verdict="refuted")
 def test_any_text_gives_well_formed_documents(title: str, name: str, summary: str, verdict: str) -> None:
     report = document(claim("made-up", [case(verdict, name, summary=summary)], title=title))

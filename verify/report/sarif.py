@@ -88,7 +88,7 @@ def _lines(report: Json) -> dict[str, int]:
         for claim in report["claims"]
         for name in (None, *[case["name"] for case in claim["cases"]])
     ]
-    rows: list[str] = json.dumps(report, indent=1, ensure_ascii=False).splitlines()
+    rows: list[str] = json.dumps(report, indent=1, ensure_ascii=False).split("\n")  # U+0085 and others end no line
     row = 0
     for slug, name in names:
         key, value = ("slug", slug) if name is None else ("name", name)

@@ -159,7 +159,9 @@ def test_a_users_counterexample_is_written_with_the_command_that_finds_it(run_js
     assert written["reproduce"] == f"promptcert audit --module {module} --claim mine --falsify --falsify-budget 5"
 
 
-def test_a_falsifier_and_a_case_do_not_share_a_file(run: Any, false_claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_falsifier_and_a_case_do_not_share_a_file(
+    run: Any, false_claim: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case = REGISTRY[false_claim].cases(Settings())[0]
     other = replace(REGISTRY[false_claim], slug="false", cases=lambda settings: [replace(case, name="claim")])
     monkeypatch.setitem(REGISTRY, "false", other)

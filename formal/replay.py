@@ -8,6 +8,7 @@ computation that checks it. Files and Coq's answers stay in formal/replayed.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import os
@@ -26,13 +27,14 @@ from constructions.single_layer.pair import NoPairError, unmemorizable_pair
 from constructions.universality.contextual_map import ContextualMap
 from constructions.universality.grid import Grid
 from verify.certificate import Certificate, canonical, seal
-from verify.claims import REGISTRY, Settings
+from verify.claims import REGISTRY, Settings, unmemorizable_pair as pair_claim
 from verify.claims.contextual_mapping import collision, collision_certificate
 from verify.claims.formal import LEMMAS
 from verify.claims.unmemorizable_pair import certificate as pair_certificate
 from verify.coq import EXPORTABLE, NotExportableError, export
 from verify.instances import random_layer
 from verify.kernel_process import check_files
+from verify.search import adversary
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "replayed"
@@ -77,12 +79,17 @@ def check_library() -> None:
 
 
 def of_the_audit() -> Iterator[tuple[str, Json]]:
-    """The certificates of the audit's cases, those that cannot be exported left out."""
+    """The certificates of the audit's cases; the attacks beside them prove nothing and are cut short."""
+    pair_claim.adversary = functools.partial(_short_attack, adversary)  # type: ignore[attr-defined]
     for slug in sorted({exporter.claim for exporter in EXPORTABLE}):
         for case in REGISTRY[slug].cases(Settings()):
             found = case.check().certificate
             if found is not None:
                 yield f"audit_{slug}_{case.name}".replace("-", "_"), found.document()
+
+
+def _short_attack(attack: Any, model: Any, data: Any, **_: Any) -> Any:
+    return attack(model, data, lengths=[1], restarts=1, max_iterations=2)
 
 
 def random_ones(seed: int, count: int) -> Iterator[tuple[str, Json]]:

@@ -24,6 +24,9 @@ QUERIES = ("several-queries",)
 PREIMAGES = ("mlp-injectivity", "unmemorizable-pair")
 DEPTH = ("prompted-injectivity",)
 CONTEXTS = ("contextual-mapping",)
+LENGTH = ("prompt-length-bound",)
+GRID = ("quantisation", "universality-hardmax", "universality-softmax")
+SOFTMAX = ("universality-softmax",)
 
 LEMMAS: tuple[FormalLemma, ...] = (
     FormalLemma("Split", "lambda_in_open_interval", "For P, X ≠ [], λ = S(X)/(S(X) + S(P)) is in (0, 1).", SPLIT),
@@ -80,6 +83,41 @@ LEMMAS: tuple[FormalLemma, ...] = (
     ),
     FormalLemma("SeveralQueries", "divergence_inequality", "D_ik = log S_k − log S_i + (q_i − q_k)·p̄_i ≥ 0.", QUERIES),
     FormalLemma("SeveralQueries", "entropy_inequality", "0 ≤ H_i = log S_i − q_i·p̄_i ≤ log m_p.", QUERIES),
+    FormalLemma(
+        "LengthBound",
+        "outputs_need_tokens",
+        "n queries whose outputs V p̄_k on the prompt are nonzero multiples of independent vectors (f_i(V p̄_k) = γ_k if "
+        "i = k, else 0, for functionals f_i) need n tokens.",
+        LENGTH,
+    ),
+    FormalLemma(
+        "LengthBound",
+        "length_bound",
+        "One head: outputs α_k v_k asked for, context outputs β_k v_k, α_k ≠ λβ_k for all λ ∈ (0, 1), v_k told apart by "
+        "functionals: n ≤ m_p.",
+        LENGTH,
+    ),
+    FormalLemma(
+        "Quantisation",
+        "quantisation_bound",
+        "d = m = 1, p = 1: f L-Lipschitz on [0, 1], values T_j within δ/2 of f at the centres of the cells, "
+        "|f − T_j| integrable: Σ_j ∫ |f − T_j| ≤ (δ/2)(L/2 + 1).",
+        GRID,
+    ),
+    FormalLemma("Quantisation", "quantisation", "The same for f Lipschitz on the line, where it is integrable.", GRID),
+    FormalLemma(
+        "ErrorRecursion",
+        "softmax_near_hardmax",
+        "One token leads by τ in score and by at most r in value: softmax returns its value up to (n − 1) r e^{−τ}.",
+        SOFTMAX,
+    ),
+    FormalLemma(
+        "ErrorRecursion",
+        "sweep_error",
+        "K layers, n of which lift: from e → e + cρ and e → (2c − 1)e + 2cρ follows e ≤ (2c − 1)^n c (K + n) ρ, c ≥ 1.",
+        SOFTMAX,
+    ),
+    FormalLemma("ErrorRecursion", "shift_error", "The global shift: e → (1 + G) e + G ρ.", SOFTMAX),
     FormalLemma(
         "Residual",
         "stack_residual",

@@ -27,7 +27,8 @@ from constructions.single_layer.pair import NoPairError, unmemorizable_pair
 from constructions.universality.contextual_map import ContextualMap
 from constructions.universality.grid import Grid
 from verify.certificate import Certificate, canonical, seal
-from verify.claims import REGISTRY, Settings, unmemorizable_pair as pair_claim
+from verify.claims import REGISTRY, Settings
+from verify.claims import unmemorizable_pair as pair_claim
 from verify.claims.contextual_mapping import collision, collision_certificate
 from verify.claims.formal import LEMMAS
 from verify.claims.unmemorizable_pair import certificate as pair_certificate
@@ -155,7 +156,7 @@ def _numbers(value: Any, place: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
 def write(name: str, certificate: Json) -> Path:
     """The Coq file of a certificate. Raises NotExportableError."""
     path = FOLDER / f"{name}.v"
-    path.write_text(export(certificate, name), encoding="utf-8")
+    path.write_text(export(certificate, name)[0], encoding="utf-8")
     return path
 
 

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 
 from verify.certificate import canonical, seal
 from verify.claims import REGISTRY, Settings
+from verify.claims.formal import lemmas_of
 from verify.cli import main
 from verify.coq import EXPORTABLE, export
 
@@ -28,6 +29,13 @@ CASES = {
     "collapse": ("prompted-injectivity", "collapse"),
     "distinct": ("contextual-mapping", "d1-m1-k2"),
     "collision": ("contextual-mapping", "shift-too-small"),
+}
+
+THEOREMS = {
+    **dict.fromkeys(("point", "heads", "tree", "closeness", "empty"), "check_pair_sound"),
+    "collapse": "check_collapse_sound",
+    "distinct": "check_bound_sound",
+    "collision": "check_collision_sound",
 }
 
 
@@ -104,13 +112,13 @@ def test_the_instance_is_written_as_it_stands(certificates: dict[str, Json]) -> 
     layer = certificates["point"]["instance"]["layer"]
     value = layer["heads"][0]["W_v"]
     rows = "; ".join("[" + "; ".join(map(str, row)) + "]" for row in value["num"])
-    assert f"(matrix_over {value['den']} [{rows}]) (* W_v *)" in export(certificates["point"], "x")
+    assert f"(matrix_over {value['den']} [{rows}]) (* W_v *)" in export(certificates["point"], "x")[0]
 
 
 def test_long_numbers_stay_hexadecimal(certificates: dict[str, Json]) -> None:
     changed = json.loads(canonical(certificates["point"]))
     changed["instance"]["queries"][0]["target"] = {"den": "0x80000000000000", "num": ["-0x7fffffffffffff", 1]}
-    assert "(vector_over 0x80000000000000 [-0x7fffffffffffff; 1])" in export(changed, "x")
+    assert "(vector_over 0x80000000000000 [-0x7fffffffffffff; 1])" in export(changed, "x")[0]
 
 
 def test_json(certificates: dict[str, Json], run: Callable[..., Any]) -> None:
@@ -120,7 +128,7 @@ def test_json(certificates: dict[str, Json], run: Callable[..., Any]) -> None:
         document = json.loads(out)
         Draft202012Validator(schema).validate(document)
         assert (code, document["coq"], document["kernel"]) == (0, f"{name}.v", "true")
-        assert (document["claim"], document["theorem"]) == (content["claim"], document["theorem"])
+        assert (document["claim"], document["theorem"]) == (content["claim"], THEOREMS[name])
 
 
 def test_a_false_certificate_is_written_and_told(certificates: dict[str, Json], run: Callable[..., Any]) -> None:
@@ -154,12 +162,24 @@ def test_layers_with_embedding_are_refused(certificates: dict[str, Json], run: C
 
 
 def test_large_grids_are_refused(certificates: dict[str, Json], run: Callable[..., Any]) -> None:
-    for d, m, k in ((1, 1, 79), (1, 2, 3), (50, 1, 2), (1, 1, 1 << 40)):
+    too_many = "expected at most 5000 columns; found more than that"
+    neither = "expected a shift by the bound, or at most 16384 ids; found neither"
+    for d, m, k, expected in ((1, 2, 3, neither), (50, 1, 2, too_many), (1, 1, 1 << 40, too_many)):
         changed = json.loads(canonical(certificates["distinct"]))
         changed["instance"] |= {"d": d, "m": m, "k": k}
         code, _, err = run(seal(changed))
         assert code == 2, (d, m, k)
-        assert "at most 16384 ids" in err
+        assert expected in err
+
+
+def test_the_bound_is_used_where_it_holds() -> None:
+    """With all contexts otherwise; d, m, k = 1, 2, 2 has the bound 20480."""
+    for m, G, check in ((1, 0, "bound"), (2, 20480, "bound"), (2, 20479, "distinct"), (2, hex(1 << 60), "bound")):
+        instance = {"d": 1, "m": m, "k": 2, "G": G}
+        certificate = {"claim": "contextual-mapping", "relation": "distinct-ids", "instance": instance}
+        text, theorem = export({**certificate, "witness": {"by": "bound"}, "sha256": "0"}, "x")
+        assert theorem == f"check_{check}_sound"
+        assert f"check_{check} 1 {m} 2 G = true" in text
 
 
 def test_long_prompts_of_a_collapse_are_refused(certificates: dict[str, Json], run: Callable[..., Any]) -> None:
@@ -188,6 +208,11 @@ def test_names_of_files(certificates: dict[str, Json], run: Callable[..., Any]) 
     assert "letters, digits and _" in err
     Path("file").write_text("")
     assert run(content, "--out", "file/x")[0] == 4
+
+
+def test_the_theorems_are_lemmas_of_their_claims() -> None:
+    for name, (slug, _) in CASES.items():
+        assert THEOREMS[name] in {lemma.name for lemma in lemmas_of(slug)}
 
 
 def test_every_kind_is_tried_here() -> None:

@@ -113,6 +113,12 @@ def test_nothing_is_assumed(file: str) -> None:
 @pytest.mark.parametrize("exporter", EXPORTABLE, ids=lambda exporter: f"{exporter.claim}-{exporter.relation}")
 def test_what_exported_files_name_is_in_the_library(exporter) -> None:
     imported = {name for file in exporter.module.IMPORTS for name in DOCUMENT.statements(file)}
-    assert exporter.theorem in imported
+    named = set(re.findall(r"check_\w+_sound", Path(exporter.module.__file__).read_text(encoding="utf-8")))
+    assert named
+    assert named <= imported
+    words = set(re.findall(r"\b[A-Za-z_]\w+", " ".join(code(file) for file in exporter.module.IMPORTS)))
+    assert {"Head", "Mlp", "Layer", "Query", "matrix_over", "vector_over", "columns_over"} <= words or (
+        exporter.claim == "contextual-mapping"
+    )
     assert exporter.words in exporter.module.IMPORTS
     assert set(exporter.module.IMPORTS) <= set(FILES)

@@ -23,7 +23,7 @@ LAW = ("prompt-law",)
 QUERIES = ("several-queries",)
 PREIMAGES = ("mlp-injectivity", "unmemorizable-pair")
 DEPTH = ("prompted-injectivity",)
-CONTEXTS = ("contextual-mapping",)
+CONTEXTS = ("contextual-mapping", "universality-hardmax", "universality-softmax")
 LENGTH = ("prompt-length-bound",)
 GRID = ("quantisation", "universality-hardmax", "universality-softmax")
 SOFTMAX = ("universality-softmax",)
@@ -93,8 +93,8 @@ LEMMAS: tuple[FormalLemma, ...] = (
     FormalLemma(
         "LengthBound",
         "length_bound",
-        "One head: outputs α_k v_k asked for, context outputs β_k v_k, α_k ≠ λβ_k for all λ ∈ (0, 1), v_k told apart by "
-        "functionals: n ≤ m_p.",
+        "One head: outputs α_k v_k asked for, context outputs β_k v_k, α_k ≠ λβ_k for all λ ∈ (0, 1), v_k told apart "
+        "by functionals: n ≤ m_p.",
         LENGTH,
     ),
     FormalLemma(
@@ -189,6 +189,19 @@ LEMMAS: tuple[FormalLemma, ...] = (
         "ContextualMapping",
         "check_collision_sound",
         "The same for two contexts: two different read columns have one id.",
+        ("contextual-mapping",),
+    ),
+    FormalLemma(
+        "ContextualMappingBound",
+        "contextual_mapping",
+        "For every d, m ≥ 1, k ≥ 2 and G ≥ 0 with m = 1 or G ≥ c^n ((n−1)Uk + c): every column fires once in the "
+        "sweep, and all read columns of all contexts have different ids after the shift.",
+        CONTEXTS,
+    ),
+    FormalLemma(
+        "ContextualMappingBound",
+        "check_bound_sound",
+        "These conditions by computation.",
         CONTEXTS,
     ),
     FormalLemma(

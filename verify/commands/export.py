@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> Answer:
     path = _path(args.out, args.coq)
     try:
         exporter = find_exporter(certificate)
-        text = export(certificate, path.stem)
+        text, theorem = export(certificate, path.stem)
     except NotExportableError as error:
         expected, found = error.args
         raise Undecided(f"{args.coq}: cannot be written for Coq: expected {expected}; found {found}") from None
@@ -45,13 +45,13 @@ def run(args: argparse.Namespace) -> Answer:
         "coq": str(path),
         "claim": exporter.claim,
         "relation": exporter.relation,
-        "theorem": exporter.theorem,
+        "theorem": theorem,
         "sha256": certificate["sha256"],
         "kernel": checked.verdict,
         "sentence": checked.sentence,
     }
     lines = [
-        f"{path}: {exporter.claim}, {exporter.relation}, by the theorem {exporter.theorem}",
+        f"{path}: {exporter.claim}, {exporter.relation}, by the theorem {theorem}",
         f"kernel: {checked.verdict}: {checked.sentence}",
     ]
     if code is Exit.NOT_AS_CLAIMED:

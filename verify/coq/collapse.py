@@ -3,15 +3,15 @@ formal/ReplayCollapse.v."""
 
 from __future__ import annotations
 
-from verify.coq.writing import Json, NotExportableError, layer, listed, matrix
+from verify.coq.writing import Json, NotExportableError, Replay, layer, listed, matrix
 
 IMPORTS = ("Vectors", "Rational", "Layer", "Data", "ReplayCollapse")
 MAX_TOKENS = 5000
 """Numbers of tokens are written in unary by Coq."""
 
 
-def proof(certificate: Json) -> tuple[list[str], list[str]]:
-    """The definitions of instance and witness, and the theorem with its proof. Raises NotExportableError."""
+def replay(certificate: Json) -> Replay:
+    """The certificate in Coq. Raises NotExportableError."""
     layers, m_p = certificate["instance"]["layers"], certificate["instance"]["prompt_length"]
     if not isinstance(m_p, int) or m_p > MAX_TOKENS:
         raise NotExportableError(f"a prompt of at most {MAX_TOKENS} tokens", f"one of {m_p}")
@@ -29,4 +29,4 @@ def proof(certificate: Json) -> tuple[list[str], list[str]]:
         f"Theorem certificate : is_collapse {d} (map real_layer layers) {m_p}.",
         f"Proof. exact (check_collapse_sound {d} {m_p} layers factors checked). Qed.",
     ]
-    return definitions, theorem
+    return Replay("check_collapse_sound", definitions, theorem)

@@ -6,27 +6,26 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from verify.coq import collapse, contextual_mapping, unmemorizable_pair
-from verify.coq.writing import Json, NotExportableError
+from verify.coq.writing import Json, NotExportableError, Replay
 
 __all__ = ["EXPORTABLE", "NotExportableError", "export", "find_exporter"]
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """A kind of certificate, the module that writes it, the theorem it is an instance of, the file of its words."""
+    """A kind of certificate, the module that writes it, and the file of the words of its theorem."""
 
     claim: str
     relation: str
     module: ModuleType
-    theorem: str
     words: str
 
 
 EXPORTABLE = (
-    Exporter("unmemorizable-pair", "no-prompt-memorizes", unmemorizable_pair, "check_pair_sound", "Layer"),
-    Exporter("prompted-injectivity", "collapse", collapse, "check_collapse_sound", "Layer"),
-    Exporter("contextual-mapping", "distinct-ids", contextual_mapping, "check_distinct_sound", "ContextualMapping"),
-    Exporter("contextual-mapping", "collision", contextual_mapping, "check_collision_sound", "ContextualMapping"),
+    Exporter("unmemorizable-pair", "no-prompt-memorizes", unmemorizable_pair, "Layer"),
+    Exporter("prompted-injectivity", "collapse", collapse, "Layer"),
+    Exporter("contextual-mapping", "distinct-ids", contextual_mapping, "ContextualMapping"),
+    Exporter("contextual-mapping", "collision", contextual_mapping, "ContextualMapping"),
 )
 
 
@@ -40,13 +39,14 @@ def find_exporter(certificate: Json) -> Exporter:
     raise NotExportableError(kinds, f"{claim} ({relation})")
 
 
-def export(certificate: Json, name: str) -> str:
-    """The text of the file ``name``.v. Raises NotExportableError, and KeyError and its like on what is no certificate.
+def export(certificate: Json, name: str) -> tuple[str, str]:
+    """The text of the file ``name``.v, and the theorem of the library that it applies.
 
-    The file is to be compiled with ``coqc -Q formal PromptCert NAME.v``, formal being the compiled library.
+    The file is to be compiled with ``coqc -Q formal PromptCert NAME.v``, formal being the compiled library. Raises
+    NotExportableError, and KeyError and its like on what is no certificate.
     """
     exporter = find_exporter(certificate)
-    definitions, theorem = exporter.module.proof(certificate)
+    replay: Replay = exporter.module.replay(certificate)
     head = f"""\
 (* coqc -Q formal PromptCert {name}.v        (formal: promptcert's Coq library, built with make formal)
 
@@ -62,5 +62,5 @@ From PromptCert Require Import {" ".join(exporter.module.IMPORTS)}.
 Import ListNotations.
 Open Scope Z_scope.
 """
-    text = [head, "(* The instance, then the witness. *)", *definitions, *theorem, "", "Print Assumptions certificate."]
-    return "\n".join(text) + "\n"
+    body = ["(* The instance, then the witness. *)", *replay.definitions, *replay.proof, ""]
+    return "\n".join([head, *body, "Print Assumptions certificate."]) + "\n", replay.theorem

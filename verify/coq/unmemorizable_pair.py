@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verify.coq.writing import Json, columns, layer, listed, matrix, parts, vector
+from verify.coq.writing import Json, Replay, columns, layer, listed, matrix, parts, vector
 
 IMPORTS = ("Vectors", "Rational", "Layer", "Data", "Exponential", "ReplayPair")
 NO_MULTIPLIERS = "(vector_over 1 [])"
@@ -23,8 +23,8 @@ def instance(content: Json) -> list[str]:
     return lines
 
 
-def proof(certificate: Json) -> tuple[list[str], list[str]]:
-    """The definitions of instance and witness, and the theorem with its proof."""
+def replay(certificate: Json) -> Replay:
+    """The certificate in Coq. Raises NotExportableError."""
     witness = certificate["witness"]
     if witness["argument"] == "contradictory-data":
         term = "ContradictoryData"
@@ -42,7 +42,7 @@ def proof(certificate: Json) -> tuple[list[str], list[str]]:
         "Theorem certificate : no_prompt_meets (real_layer the_layer) (map real_query queries).",
         "Proof. exact (check_pair_sound standard_precisions the_layer queries the_witness checked). Qed.",
     ]
-    return definitions, theorem
+    return Replay("check_pair_sound", definitions, theorem)
 
 
 def _preimage(value: Json) -> str:

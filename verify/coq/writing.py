@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 Json = dict[str, Any]
@@ -10,6 +11,16 @@ Json = dict[str, Any]
 
 class NotExportableError(Exception):
     """A certificate of a kind, or with a part, for which the Coq library has no theorem."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The theorem of the library that a certificate is an instance of, the definitions of instance and witness, and the
+    lemma and theorem that follow them."""
+
+    theorem: str
+    definitions: list[str]
+    proof: list[str]
 
 
 def integer(number: int | str) -> str:

@@ -3,6 +3,8 @@ falsifier says why no search can find it; and nothing is found against the claim
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from constructions.verdict import Evidence, Verdict
@@ -48,3 +50,16 @@ def test_the_claim_itself_is_not_refuted(slug: str) -> None:
     assert measurable <= set(found.tightness) <= set(falsifier.constants)
     assert all(measured.slack >= 0 for measured in found.tightness.values())
     assert falsify(falsifier, budget=min(budget, 12)) == falsify(falsifier, budget=min(budget, 12))
+
+
+def test_the_docs_tell_what_cannot_be_found() -> None:
+    page = (
+        (Path(__file__).parents[2] / "docs" / "falsifiers.md")
+        .read_text(encoding="utf-8")
+        .replace("\\", "")
+        .replace("&lt;", "<")
+    )
+    for slug, falsifier in FALSIFIERS.items():
+        for reason in falsifier.unfindable.values():
+            assert reason in page, slug
+        assert all(f"| `{slug}` | {name} |" in page for name in falsifier.constants if name not in falsifier.unfindable)

@@ -19,7 +19,7 @@ HEAD = """
 from constructions.verdict import Evidence, Verdict
 from verify.certificate import Certificate
 from verify.claims import REGISTRY, Case, CaseResult, Claim, Settings
-from verify.counterexample import Counterexample
+from verify.counterexample import Counterexample, Refuted
 
 def claim(check, slug="my-lemma", name="only", **more):
     return Claim(slug, "Mine", "what I believe", "my notes", "this instance", lambda s: [Case(name, check)], **more)
@@ -58,7 +58,8 @@ def case_of(report: Any) -> Any:
 def test_proved_and_refuted(run, run_json, module, tmp_path: Path) -> None:
     """The kernel's sentence stands beside the user's statement; a counterexample is written and told of."""
     one = module(GOOD.replace("CLAIMS = (", "CLAIMS = (claim(genuine, 'unwanted'), "))
-    two = module(REFUTED.replace('"my-lemma"', '"second"'), "second.py")
+    raising = "def check():\n    raise Refuted('expected at most 1, found 2', {'x': 2}, certificate=genuine())\n"
+    two = module(HEAD + raising + "CLAIMS = (claim(check, 'second'),)\n", "second.py")
     arguments = ["audit", "--module", one, "--module", two, "--out", tmp_path / "out"]
     for slug in ("my-lemma", "second"):
         arguments += ["--claim", slug]
@@ -69,13 +70,17 @@ def test_proved_and_refuted(run, run_json, module, tmp_path: Path) -> None:
     at = lines.index("my-lemma (mine.py): what I believe")
     assert lines[at + 1] == "  only: proved: injective"
     assert lines[at + 2].startswith("    kernel: mlp-injectivity: ")
-    assert lines[at + 3 : at + 6] == [
+    assert lines[at + 3 : at + 5] == [
         "second (second.py): what I believe",
         "  only: refuted: expected at most 1, found 2",
-        f"    counterexample: {place}",
     ]
+    assert lines[at + 5].startswith("    kernel: mlp-injectivity: ")
+    assert lines[at + 6] == f"    counterexample: {place}"
     assert "unwanted" not in done.out
-    assert json.loads(place.read_text(encoding="utf-8"))["instance"] == {"x": 2}
+    document = json.loads(place.read_text(encoding="utf-8"))
+    assert document["instance"] == {"x": 2}
+    assert document["reproduce"] == "promptcert audit --module second.py --claim second"
+    assert document["certificate"] == json.loads((tmp_path / "out" / "certificates" / "second-only.json").read_text())
     assert (tmp_path / "out" / "certificates" / "my-lemma-only.json").is_file()
     code, report = run_json(*arguments, "--resume")
     assert code == 1
@@ -152,6 +157,10 @@ UNDECIDED: dict[str, tuple[str, str]] = {
     "constant-of-numbers": (
         "return CaseResult(P, E, 'x', genuine(), constants=(Constant('width', 4, '2', '2 less'),))",
         "mine.py: TypeError: Constant: expected stated to be a str, found int",
+    ),
+    "refuted-falsely": (
+        "raise Refuted('x', {}, certificate=replace(genuine(), claim='prompt-law'))",
+        "my-lemma/refuted-falsely: refuted, but the kernel says not a certificate: ",
     ),
     "by-a-float": ("return CaseResult(R, S, 'x')", "refuted by sampling only: x"),
 }

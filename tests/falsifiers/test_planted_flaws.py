@@ -3,9 +3,12 @@ falsifier says why no search can find it; and nothing is found against the claim
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from constructions.verdict import Evidence, Verdict
 from verify.claims import REGISTRY
@@ -13,6 +16,9 @@ from verify.falsifiers.falsifier import Falsifier, Flaw, falsify
 
 FALSIFIERS = {slug: claim.falsifier for slug, claim in REGISTRY.items() if claim.falsifier is not None}
 FLAWS = [(slug, flaw) for slug, falsifier in FALSIFIERS.items() for flaw in falsifier.flaws()]
+SCHEMA = Draft202012Validator(
+    json.loads((files("verify") / "schemas" / "counterexample.schema.json").read_text(encoding="utf-8"))
+)
 PART = 4  # of the budget, for the claims as they stand
 
 
@@ -34,7 +40,7 @@ def test_a_planted_flaw_is_found(slug: str, flaw: Flaw) -> None:
     assert found.counterexample is not None
     assert found.counterexample.claim == slug
     assert found.counterexample.evidence is not Evidence.SAMPLED
-    assert found.counterexample.document()["sentence"]
+    SCHEMA.validate(found.counterexample.document())
 
 
 @pytest.mark.parametrize("slug", FALSIFIERS)

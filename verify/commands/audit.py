@@ -122,7 +122,7 @@ def _tightness(search: dict[str, Any] | None) -> str:
         return ""
     if not search["tightness"]:
         return f"{search['tried']} tried"
-    return "; ".join(f"{row['constant']}: {row['slack']:.2g}" for row in search["tightness"])
+    return "\n".join(f"{row['constant']}: {row['slack']:.2g}" for row in search["tightness"])
 
 
 def _searched(claim: dict[str, Any], out: Path | None) -> list[str]:

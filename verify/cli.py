@@ -23,6 +23,7 @@ from verify.commands import (
     decide,
     depth,
     doctor,
+    experiments,
     export,
     floor,
     show,
@@ -31,7 +32,21 @@ from verify.commands import (
 from verify.commands.answer import Answer, Exit, OverLimitsError, TimeLimitError
 from verify.kernel_process import DisagreementError, KernelError, printable
 
-COMMANDS = (audit, decide, floor, compare, universality, constants, depth, checkpoints, check, show, export, doctor)
+COMMANDS = (
+    audit,
+    decide,
+    floor,
+    compare,
+    universality,
+    constants,
+    depth,
+    experiments,
+    checkpoints,
+    check,
+    show,
+    export,
+    doctor,
+)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -37,6 +37,23 @@ def rational(value: RationalLike) -> fmpq:
     return fmpq(value)
 
 
+def decimal(x: fmpq) -> str:
+    """An exact decimal fraction as a string.
+
+    >>> decimal(fmpq(5, 4)), decimal(fmpq(1, 10**12))
+    ('1.25', '0.000000000001')
+    """
+    digits, scaled = 0, x
+    while scaled.q != 1:
+        scaled *= 10
+        digits += 1
+        if digits > 4000:
+            raise ValueError(f"{x} is not a decimal fraction")
+    text = str(abs(int(scaled.p))).rjust(digits + 1, "0")
+    whole, part = (text[: len(text) - digits], text[len(text) - digits :]) if digits else (text, "")
+    return ("-" if x < 0 else "") + whole + ("." + part if part else "")
+
+
 def vector(values: Iterable[RationalLike]) -> list[fmpq]:
     """A list of exact rationals.
 

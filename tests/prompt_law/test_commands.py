@@ -16,10 +16,9 @@ from test_one_example import needs
 
 from constructions.data import Dataset, Example
 from constructions.files import data_json, model_json, read_prompt, write_json
-from constructions.numbers.rational import RationalMatrix
+from constructions.numbers.rational import RationalMatrix, decimal
 from constructions.single_layer.one_query import decide_one_query
 from constructions.transformer import FeedForward, Transformer
-from verify.commands.floor import decimal
 from verify.kernel_process import check_files
 
 Run = Callable[..., tuple[int, str, str]]

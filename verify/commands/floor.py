@@ -14,7 +14,7 @@ from rich.table import Table
 
 from constructions.data import Dataset, Query
 from constructions.files import InputError, PromptBox, prompt_json, read_data, read_model, write_json
-from constructions.numbers.rational import RationalMatrix
+from constructions.numbers.rational import RationalMatrix, decimal
 from constructions.single_layer.curve import LossBounds, RationalPrompt, loss_curve
 from constructions.single_layer.decide import by_logit_vector
 from constructions.single_layer.loss_problem import LossProblem, NoLossProblemError
@@ -146,23 +146,6 @@ def _points(problems: Sequence[LossProblem], lengths: Sequence[int | None], *, e
 
 def _decimal_below(x: fmpq) -> fmpq:
     return fmpq((x * 10**24).floor()) / fmpq(10) ** 24
-
-
-def decimal(x: fmpq) -> str:
-    """An exact decimal fraction as a string.
-
-    >>> decimal(fmpq(5, 4)), decimal(fmpq(1, 10**12))
-    ('1.25', '0.000000000001')
-    """
-    digits, scaled = 0, x
-    while scaled.q != 1:
-        scaled *= 10
-        digits += 1
-        if digits > 4000:
-            raise ValueError(f"{x} is not a decimal fraction")
-    text = str(abs(int(scaled.p))).rjust(digits + 1, "0")
-    whole, part = (text[: len(text) - digits], text[len(text) - digits :]) if digits else (text, "")
-    return ("-" if x < 0 else "") + whole + ("." + part if part else "")
 
 
 def _certify(args: argparse.Namespace, model: Transformer, points: Sequence[Point]) -> list[tuple[Path, str]]:

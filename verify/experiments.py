@@ -23,8 +23,9 @@ from constructions.numbers.rational import decimal, rational
 from constructions.single_layer.low_rank import triangular_update
 from verify.certificate import Certificate, toolkit
 from verify.claims import low_rank_memorization, unmemorizable_pair
+from verify.claims.experiments import demand_not_below
 from verify.claims.prompt_law import loss_certificate
-from verify.kernel_process import DisagreementError, accepted, kernel_sha256
+from verify.kernel_process import accepted, kernel_sha256
 from verify.resumable import in_processes, keep, kept, output_folder, run_key
 
 FORMAT = "promptcert-experiments/1"
@@ -61,19 +62,20 @@ def experiments(
             datasets.append(_dataset(number, subject, levels[-1], folder))
         points: dict[Run, Array] = {}
         for run in runs:
-            point = _kept_point(folder, key, run, trainee(plan.seed, run.dataset)) if resume else None
-            if point is not None:
-                points[run] = point
+            found = _kept_points(folder, key, run, plan) if resume else None
+            if found is not None:
+                points[run] = found
         missing = [run for run in runs if run not in points]
         done = total - len(missing)
         on_progress(done, total, "training")
-        for run, point in _train_all(missing, plan, folder, key, jobs):
-            points[run] = point
+        for run, trained in _train_all(missing, plan, folder, key, jobs):
+            points[run] = trained
             done += 1
             on_progress(done, total, run.name)
         for run in runs:
-            found = checked(run, trainee(plan.seed, run.dataset), levels[run.dataset], points[run])
-            datasets[run.dataset]["runs"].append(found)
+            subject = trainee(plan.seed, run.dataset)
+            for descent, point in zip(plan.descents(run), points[run], strict=True):
+                datasets[run.dataset]["runs"].append(checked(run, descent, subject, levels[run.dataset], point))
         result = {
             "format": FORMAT,
             "verdict": "undecided",
@@ -89,23 +91,18 @@ def experiments(
     return result
 
 
-def checked(run: Run, subject: Trainee, levels: list[Level], point: Array) -> Record:
-    """What a run has reached, as a record. Raises DisagreementError for a point below the certified curve."""
+def checked(run: Run, descent: tuple[int, float], subject: Trainee, levels: list[Level], point: Array) -> Record:
+    """What one descent of a run has reached, as a record. Raises DisagreementError for a point below the certified
+    curve."""
     found = reached(subject, run, point)
     if run.length is not None:
-        level = next(level for level in levels if level.length == run.length)
-        floor = level.floor(run)
-        if found.is_below(floor):
-            raise DisagreementError(
-                f"{run.name}: trained to a loss of at most {float(found.upper):.12g}, certified is at least "
-                f"{float(floor):.12g}"
-            )
+        demand_not_below(run, levels, found)
     return {
         "method": run.method,
         "prompt_length": run.length,
         "parameters": subject.parameters(run),
-        "learning_rate": run.rate,
-        "restart": run.restart,
+        "restart": descent[0],
+        "learning_rate": descent[1],
         "loss": _interval(found),
     }
 
@@ -171,19 +168,20 @@ def _train_all(runs: list[Run], plan: Plan, folder: Path, key: str, jobs: int) -
 
 
 def _train(run: Run, plan: Plan, folder: Path, key: str) -> tuple[Run, Array]:
-    point = trainee(plan.seed, run.dataset).train(run, plan).point
-    keep(_run_path(folder, run), key, point.tolist())
-    return run, point
+    points = np.array([descent.point for descent in trainee(plan.seed, run.dataset).train(run, plan)])
+    keep(_run_path(folder, run), key, points.tolist())
+    return run, points
 
 
 def _run_path(folder: Path, run: Run) -> Path:
     return folder / "runs" / f"{run.name}.json"
 
 
-def _kept_point(folder: Path, key: str, run: Run, subject: Trainee) -> Array | None:
-    """The point of a finished run; None when there is none, or it is not one of this run."""
+def _kept_points(folder: Path, key: str, run: Run, plan: Plan) -> Array | None:
+    """The points of a finished run, one row for each descent; None when there are none that fit this run."""
     try:
-        point = np.array(kept(_run_path(folder, run), key), dtype=np.float64)
+        points = np.array(kept(_run_path(folder, run), key), dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         return None
-    return point if point.shape == (subject.parameters(run),) and np.isfinite(point).all() else None
+    expected = (len(plan.descents(run)), trainee(plan.seed, run.dataset).parameters(run))
+    return points if points.shape == expected and np.isfinite(points).all() else None

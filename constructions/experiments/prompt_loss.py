@@ -44,31 +44,39 @@ class PromptLoss:
 
     def __call__(self, flat: Array) -> tuple[float, Array]:
         """Loss and gradient at a prompt given as a flat array of d·m_p numbers."""
-        P = flat.reshape(self.width, -1)
+        loss, gradient = self.batch(flat[None])
+        return float(loss[0]), gradient[0]
+
+    def batch(self, flat: Array) -> tuple[Array, Array]:
+        """Losses (k) and gradients (k×n) at k prompts of one length, each a row of n = d·m_p numbers."""
+        count = len(flat)
+        P = flat.reshape(count, self.width, -1)
         gradient = np.zeros_like(P)
-        loss = 0.0
+        loss = np.zeros(count)
+        on_prompt = [V @ P for V in self.values]  # shared by the queries
         for k, (x, y) in enumerate(zip(self.tokens, self.targets, strict=True)):
-            z = x.copy()
+            z = np.tile(x, (count, 1))
             parts = []
-            for V, q, scores, values in zip(
-                self.values, self.logit_vectors, self.scores, self.context_values, strict=True
+            for V, q, scores, values, prompt_values in zip(
+                self.values, self.logit_vectors, self.scores, self.context_values, on_prompt, strict=True
             ):
-                on_prompt = P.T @ q[k]
-                top = max(on_prompt.max(), scores[k].max())
-                e_prompt, e_context = np.exp(on_prompt - top), np.exp(scores[k] - top)
-                mass = e_prompt.sum() + e_context.sum()
-                prompt_values = V @ P
-                out = (prompt_values @ e_prompt + values[k] @ e_context) / mass
+                prompt_scores = q[k] @ P
+                top = np.maximum(prompt_scores.max(axis=1), scores[k].max())[:, None]
+                shares, context_shares = np.exp(prompt_scores - top), np.exp(scores[k] - top)
+                mass = shares.sum(axis=1, keepdims=True) + context_shares.sum(axis=1, keepdims=True)
+                shares, context_shares = shares / mass, context_shares / mass
+                out = (prompt_values @ shares[:, :, None])[:, :, 0] + context_shares @ values[k].T
                 z += out
-                parts.append((V, q[k], e_prompt / mass, prompt_values, out))
-            pre = self.W_1 @ z + self.b_1
-            residual = z + self.W_2 @ np.maximum(pre, 0) + self.b_2 - y
-            loss += float(residual @ residual)
-            back = 2 * (residual + self.W_1.T @ ((pre > 0) * (self.W_2.T @ residual)))
-            for V, q_k, weights, prompt_values, out in parts:
-                gradient += np.outer(V.T @ back, weights)
-                gradient += np.outer(q_k, weights * (back @ prompt_values - back @ out))
-        return loss, gradient.ravel()
+                parts.append((V, q[k], shares, prompt_values, out))
+            pre = z @ self.W_1.T + self.b_1
+            residual = z + np.maximum(pre, 0) @ self.W_2.T + self.b_2 - y
+            loss += (residual**2).sum(axis=1)
+            back = 2 * (residual + ((pre > 0) * (residual @ self.W_2)) @ self.W_1)
+            for V, q_k, shares, prompt_values, out in parts:
+                pull = (back[:, None, :] @ prompt_values)[:, 0] - (back * out).sum(axis=1, keepdims=True)
+                gradient += (back @ V)[:, :, None] * shares[:, None, :]
+                gradient += q_k[:, None] * (shares * pull)[:, None, :]
+        return loss, gradient.reshape(flat.shape)
 
 
 def _float(x: object) -> float:

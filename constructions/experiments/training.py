@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from typing import Literal
 
 import numpy as np
 from flint import arb
 
 from constructions.data import Query
-from constructions.experiments.adam import Descent, Loss, adam
+from constructions.experiments.adam import Descent, Loss, adam, one_by_one
 from constructions.experiments.datasets import random_pair
 from constructions.experiments.prompt_loss import Array, PromptLoss
 from constructions.experiments.weight_loss import LowRankLoss, WeightLoss, exact
@@ -33,26 +34,26 @@ RANK = 2
 
 @dataclass(frozen=True)
 class Run:
-    """One training run; ``length`` is the number of prompt tokens, None without a prompt."""
+    """All descents of one method on one dataset at one length, taken together: ``length`` is the number of prompt
+    tokens, None without a prompt."""
 
     dataset: int
     method: Method
-    length: int | None
-    rate: float
-    restart: int
+    length: int | None = None
 
     @property
     def name(self) -> str:
         length = "" if self.length is None else f"-{self.length}"
-        return f"dataset-{self.dataset}-{self.method}{length}-rate-{self.rate}-restart-{self.restart}"
+        return f"dataset-{self.dataset}-{self.method}{length}"
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is trained how. All weights start at those of the layer, so restarts would only repeat that run.
 
-    >>> len(list(Plan(datasets=1, lengths=(1, 2)).runs()))  # 2 losses · 2 lengths · 9, then 9 and 3
-    48
+    >>> plan = Plan(datasets=1, lengths=(1, 2))
+    >>> [len(plan.descents(run)) for run in plan.runs()]
+    [9, 9, 9, 9, 9, 3]
     """
 
     datasets: int = 3
@@ -66,11 +67,13 @@ class Plan:
     def runs(self) -> Iterator[Run]:
         for dataset in range(self.datasets):
             for method in METHODS:
-                prompted = method.startswith("prompt")
-                for length in self.lengths if prompted else (None,):
-                    for rate in self.prompt_rates if prompted else self.weight_rates:
-                        for restart in range(1 if method == "all-weights" else self.restarts):
-                            yield Run(dataset, method, length, rate, restart)
+                for length in self.lengths if method.startswith("prompt") else (None,):
+                    yield Run(dataset, method, length)
+
+    def descents(self, run: Run) -> list[tuple[int, float]]:
+        """Restart and learning rate of each descent of a run."""
+        rates = self.weight_rates if run.length is None else self.prompt_rates
+        return list(product(range(1 if run.method == "all-weights" else self.restarts), rates))
 
 
 class Trainee:
@@ -97,18 +100,17 @@ class Trainee:
         assert not isinstance(loss, PromptLoss)
         return loss.size
 
-    def train(self, run: Run, plan: Plan) -> Descent:
-        """The same descent for the same run and plan. Prompts start at standard normal numbers; runs that differ in
-        nothing but the learning rate start at one point."""
-        loss: Loss = self._losses[run.method]()
-        chance = [abs(plan.seed), int(plan.seed < 0), run.dataset, METHODS.index(run.method), run.length or 0]
-        rng = np.random.default_rng([*chance, run.restart])
-        if isinstance(loss, PromptLoss):
-            start = rng.normal(size=self.parameters(run))
-        else:
-            assert isinstance(loss, LowRankLoss | WeightLoss)
-            start = loss.start(rng)
-        return adam(loss, start, learning_rate=run.rate, steps=plan.steps)
+    def train(self, run: Run, plan: Plan) -> tuple[Descent, ...]:
+        """All descents of a run; the same for the same run and plan. Prompts start at standard normal numbers, and
+        descents that differ in nothing but the learning rate start at one point."""
+        loss = self._losses[run.method]()
+        many: Loss = loss.batch if isinstance(loss, PromptLoss) else one_by_one(loss)
+        starts = []
+        for restart, _ in plan.descents(run):
+            chance = [abs(plan.seed), int(plan.seed < 0), run.dataset, METHODS.index(run.method), run.length or 0]
+            rng = np.random.default_rng([*chance, restart])
+            starts.append(rng.normal(size=self.parameters(run)) if isinstance(loss, PromptLoss) else loss.start(rng))
+        return adam(many, np.array(starts), [rate for _, rate in plan.descents(run)], steps=plan.steps)
 
     def loss(self, run: Run, point: Array) -> arb:
         """The loss of a trained point, taken as the rational numbers that its floats are: a ball that contains it."""

@@ -31,6 +31,7 @@ IDS = {
     "universality": "promptcert-universality/1",
     "constants": "promptcert-constants/1",
     "depth": "promptcert-depth/1",
+    "experiments": "promptcert-experiments/1",
     "inspect": "promptcert-inspect/1",
     "check": "promptcert-check/1",
     "show": "promptcert-show/1",

@@ -5,6 +5,7 @@ from verify.claims import (
     attention_split,
     contextual_mapping,
     direction_lemma,
+    experiments,
     joint_injectivity,
     low_rank_memorization,
     mlp_injectivity,
@@ -39,6 +40,7 @@ REGISTRY: dict[str, Claim] = {
         attention_lipschitz.CLAIM,
         joint_injectivity.CLAIM,
         prompted_injectivity.CLAIM,
+        experiments.CLAIM,
     )
 }
 

@@ -15,6 +15,7 @@ from constructions.files import write_bytes
 from constructions.numbers.rational import rational
 
 RED, BLUE, GREEN, PURPLE, INK = "#c0392b", "#1f5fa8", "#1e8449", "#7d3c98", "#222222"
+DASHES = (0, (4, 3))
 NOTHING = 1e-14
 """Below this the axis of the second row is linear, down to an exact zero."""
 
@@ -34,17 +35,16 @@ def write_plot(path: Path, result: dict[str, Any]) -> None:
 def draw(result: dict[str, Any]) -> Figure:
     """Two rows, one column for each dataset."""
     datasets = result["datasets"]
-    figure = Figure(figsize=(1.2 + 3.6 * len(datasets), 6.6), layout="constrained")
-    grid = figure.subplots(2, len(datasets), squeeze=False)
-    for number, dataset in enumerate(datasets):
-        _before_the_mlp(grid[0][number], dataset)
-        _outputs(grid[1][number], dataset)
-        grid[0][number].set_title(f"dataset {number}")
-    grid[0][0].set_ylabel("loss before the MLP")
-    grid[1][0].set_ylabel("loss of the outputs")
-    for row in grid:
-        handles, labels = row[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    figure = Figure(figsize=(1.2 + 3.6 * max(len(datasets), 2), 7.4), layout="constrained")
+    rows = figure.subfigures(2, 1, squeeze=False)[:, 0]
+    kinds = ((_before_the_mlp, "loss before the MLP"), (_outputs, "loss of the outputs"))
+    for row, (draw_one, label) in zip(rows, kinds, strict=True):
+        grid = row.subplots(1, len(datasets), squeeze=False)[0]
+        for number, (axes, dataset) in enumerate(zip(grid, datasets, strict=True)):
+            draw_one(axes, dataset)
+            axes.set_title(f"dataset {number}")
+        grid[0].set_ylabel(label)
+        row.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 
@@ -52,12 +52,12 @@ def _before_the_mlp(axes: Axes, dataset: dict[str, Any]) -> None:
     lengths, lower, upper = _levels(dataset, "loss")
     limit = _number(dataset["curve"][-1]["loss"]["upper"])
     axes.fill_between(lengths, 0, lower, color=RED, alpha=0.10, linewidth=0, label="certified: no prompt is here")
-    axes.plot(lengths, upper, color=RED, linewidth=1.6, label="exact curve (certified to 10⁻⁸)")
-    axes.axhline(limit, color=RED, linewidth=1, linestyle=(0, (4, 3)), label="prompts of any length")
-    points = _points(dataset, "prompt-attention")
-    top = 1.25 * upper[0]
-    _scatter(axes, points, top, "prompt trained for the loss before the MLP (Adam)")
-    axes.set_ylim(0, top)
+    axes.plot(lengths, upper, color=RED, linewidth=1.6, label="exact least loss (certified to 10⁻⁸)")
+    axes.axhline(limit, color=RED, linewidth=1, linestyle=DASHES, label="the same, prompts of any length")
+    height = max(1.8 * (upper[0] - limit), 0.1 * upper[0])
+    top = limit + height
+    _scatter(axes, _points(dataset, "prompt-attention"), top, "prompt trained for this loss (Adam)")
+    axes.set_ylim(limit - 0.15 * height, top)
     _lengths(axes, lengths)
 
 
@@ -67,12 +67,17 @@ def _outputs(axes: Axes, dataset: dict[str, Any]) -> None:
     axes.fill_between(
         lengths, lower, upper, color=BLUE, alpha=0.35, linewidth=0, label="certified: the best prompt is here"
     )
+    limit = _number(dataset["curve"][-1]["output_loss"]["lower"])
+    last = lengths[-1]
+    axes.plot(
+        [lengths[0] / 2, 1.5 * last], [limit, limit], color=BLUE, linewidth=1, linestyle=DASHES,
+        label="certified: no prompt of any length is below",
+    )  # fmt: skip
     points = _points(dataset, "prompt-output")
     axes.plot(
         [x for x, _ in points], [y for _, y in points], ".", color=INK, markersize=4, alpha=0.5,
-        label="prompt trained for the loss of the outputs (Adam)",
+        label="prompt trained for this loss (Adam)",
     )  # fmt: skip
-    last = lengths[-1]
     places = {"low-rank": (4 * last, "low-rank", GREEN, "D"), "all-weights": (16 * last, "all\nweights", PURPLE, "s")}
     for method, (x, _, colour, marker) in places.items():
         losses = [y for _, y in _points(dataset, method)]
@@ -87,12 +92,12 @@ def _outputs(axes: Axes, dataset: dict[str, Any]) -> None:
 
 
 def _scatter(axes: Axes, points: list[tuple[float, float]], top: float, label: str) -> None:
-    """Points of losses beyond ``top`` stand at the edge, as triangles."""
+    """Losses beyond ``top`` stand at the edge, as triangles."""
     inside = [point for point in points if point[1] < top]
-    axes.plot(*zip(*inside, strict=True), ".", color=INK, markersize=4, alpha=0.5, label=label) if inside else None
+    axes.plot([x for x, _ in inside], [y for _, y in inside], ".", color=INK, markersize=5, alpha=0.5, label=label)
     outside = [x for x, y in points if y >= top]
     if outside:
-        axes.plot(outside, [0.985 * top] * len(outside), "^", color=INK, markersize=4, alpha=0.4)
+        axes.plot(outside, [top] * len(outside), "^", color=INK, markersize=4, alpha=0.4, clip_on=False)
 
 
 def _lengths(axes: Axes, lengths: list[float], more: dict[float, str] | None = None) -> None:

@@ -57,7 +57,7 @@ def experiments(
         datasets: list[Record] = []
         for number in range(plan.datasets):
             on_progress(number, total, f"dataset {number}: certified curve")
-            subject = trainee(plan.seed, number)
+            subject = trainee(plan, number)
             levels.append(curve(subject, [*plan.lengths, None]))
             datasets.append(_dataset(number, subject, levels[-1], folder))
         points: dict[Run, Array] = {}
@@ -73,7 +73,7 @@ def experiments(
             done += 1
             on_progress(done, total, run.name)
         for run in runs:
-            subject = trainee(plan.seed, run.dataset)
+            subject = trainee(plan, run.dataset)
             for descent, point in zip(plan.descents(run), points[run], strict=True):
                 datasets[run.dataset]["runs"].append(checked(run, descent, subject, levels[run.dataset], point))
         result = {
@@ -168,7 +168,7 @@ def _train_all(runs: list[Run], plan: Plan, folder: Path, key: str, jobs: int) -
 
 
 def _train(run: Run, plan: Plan, folder: Path, key: str) -> tuple[Run, Array]:
-    points = np.array([descent.point for descent in trainee(plan.seed, run.dataset).train(run, plan)])
+    points = np.array([descent.point for descent in trainee(plan, run.dataset).train(run, plan)])
     keep(_run_path(folder, run), key, points.tolist())
     return run, points
 
@@ -183,5 +183,5 @@ def _kept_points(folder: Path, key: str, run: Run, plan: Plan) -> Array | None:
         points = np.array(kept(_run_path(folder, run), key), dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         return None
-    expected = (len(plan.descents(run)), trainee(plan.seed, run.dataset).parameters(run))
+    expected = (len(plan.descents(run)), trainee(plan, run.dataset).parameters(run))
     return points if points.shape == expected and np.isfinite(points).all() else None

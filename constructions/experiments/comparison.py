@@ -5,17 +5,20 @@ A point lies below when even the upper end of its loss's enclosure is smaller th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import flint
-from flint import fmpq
+from flint import arb, fmpq
 
 from constructions.experiments.prompt_loss import Array
 from constructions.experiments.training import Run, Trainee
+from constructions.numbers.balls import until_decided
 from constructions.numbers.exponential import midpoint
 from constructions.single_layer.curve import LossBounds, RationalPrompt, loss_curve
 from constructions.single_layer.output_loss import output_factors, output_loss
+from constructions.verdict import Undecided
 
 BITS = 192
 PLACES = 40
@@ -66,17 +69,27 @@ def curve(trainee: Trainee, lengths: Sequence[int | None]) -> list[Level]:
         upper = bounds.upper * factors[1]
         tokens = bounds.prompt.expanded() if isinstance(bounds.prompt, RationalPrompt) else None
         if tokens is not None:
-            with flint.ctx.workprec(BITS):
-                upper = min(upper, midpoint(output_loss(trainee.model, trainee.queries, tokens).upper()))
+            upper = min(upper, _enclosed(partial(output_loss, trainee.model, trainee.queries, tokens)).upper)
         levels.append(Level(bounds, Interval(_down(bounds.lower * factors[0]), _up(upper))))
     return levels
 
 
 def reached(trainee: Trainee, run: Run, point: Array) -> Interval:
-    """The loss of a trained point, enclosed."""
-    with flint.ctx.workprec(BITS):
-        ball = trainee.loss(run, point)
+    """The loss of a trained point, enclosed. Raises Undecided where no precision up to the cap encloses it (a prompt of
+    astronomical numbers)."""
+    return _enclosed(partial(trainee.loss, run, point))
+
+
+def _enclosed(loss: Callable[[], arb]) -> Interval:
+    """A loss of at least 0 between two decimals, at as many bits as that takes."""
+
+    def attempt() -> Interval:
+        ball = loss()
+        if not (ball.is_finite() and ball.rad() < arb(10) ** -PLACES):
+            raise Undecided(f"the loss is not enclosed at {flint.ctx.prec} bits")
         return Interval(max(fmpq(0), _down(midpoint(ball.lower()))), _up(midpoint(ball.upper())))
+
+    return until_decided(attempt, start=BITS)
 
 
 def _down(x: fmpq) -> fmpq:

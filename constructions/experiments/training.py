@@ -17,7 +17,7 @@ from flint import arb
 
 from constructions.data import Query
 from constructions.experiments.adam import Descent, Loss, adam, one_by_one
-from constructions.experiments.datasets import random_pair
+from constructions.experiments.datasets import HIDDEN, WIDTH, random_pair
 from constructions.experiments.prompt_loss import Array, PromptLoss
 from constructions.experiments.weight_loss import LowRankLoss, WeightLoss, exact
 from constructions.single_layer.loss_problem import LossProblem
@@ -63,6 +63,8 @@ class Plan:
     steps: int = 5000
     prompt_rates: tuple[float, ...] = (0.5, 0.2, 0.1)
     weight_rates: tuple[float, ...] = (0.01, 0.003, 0.001)
+    width: int = WIDTH
+    hidden: int = HIDDEN
 
     def runs(self) -> Iterator[Run]:
         for dataset in range(self.datasets):
@@ -124,7 +126,11 @@ class Trainee:
         return output_loss(Transformer((loss.layer(point),)), self.queries)
 
 
+def trainee(plan: Plan, number: int) -> Trainee:
+    """Dataset ``number`` of a plan, made once."""
+    return _trainee(plan.seed, number, plan.width, plan.hidden)
+
+
 @lru_cache(maxsize=8)
-def trainee(seed: int, number: int) -> Trainee:
-    """Dataset ``number`` of a seed, made once."""
-    return Trainee(random_pair(seed, number))
+def _trainee(seed: int, number: int, width: int, hidden: int) -> Trainee:
+    return Trainee(random_pair(seed, number, d=width, hidden=hidden))

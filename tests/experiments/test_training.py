@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import flint
 import numpy as np
@@ -194,7 +195,7 @@ def test_the_levels_hold_what_they_say() -> None:
         if tokens is not None:
             with flint.ctx.workprec(256):
                 assert output_loss(small().model, small().queries, tokens) <= level.output.upper
-    assert all(a.bounds.lower > b.bounds.lower for a, b in zip(found, found[1:], strict=False))
+    assert all(a.bounds.lower > b.bounds.lower for a, b in pairwise(found))
 
 
 def test_without_its_condition_on_the_length_the_bound_fails() -> None:
@@ -227,3 +228,11 @@ def test_a_trained_point_is_evaluated_as_the_rationals_that_its_floats_are() -> 
         sharp = subject.problem.loss_at(exact(point.reshape(4, 1)), [1])
         found = reached(subject, run, point)
         assert found.lower < sharp < found.upper
+
+
+def test_a_prompt_of_huge_numbers_is_enclosed_too() -> None:
+    """More bits are taken where 192 do not do."""
+    point = np.array([3e4, -2e4, 1e4, 4e4, -3e4, 2e4, 1e4, 0.0])
+    found = reached(small(), Run(0, "prompt-output", 2), point)
+    assert found.upper - found.lower < fmpq(1, 10**38)
+    assert found.lower >= levels()[1].output.lower

@@ -44,7 +44,7 @@ def plan_of(settings: Settings) -> Plan:
 @lru_cache(maxsize=8)
 def _certified(plan: Plan, number: int) -> list[Level]:
     """The curve of a dataset, accepted by the kernel."""
-    subject = trainee(plan.seed, number)
+    subject = trainee(plan, number)
     levels = curve(subject, plan.lengths)
     _accepted([loss_certificate(subject.model, level.bounds) for level in levels])
     return levels
@@ -59,7 +59,7 @@ def _accepted(certificates: Sequence[Certificate]) -> None:
 
 
 def _prompts(plan: Plan, number: int, method: Method) -> CaseResult:
-    subject, levels = trainee(plan.seed, number), _certified(plan, number)
+    subject, levels = trainee(plan, number), _certified(plan, number)
     excess: list[float] = []
     runs = [run for run in plan.runs() if run.dataset == number and run.method == method]
     for run in runs:
@@ -76,7 +76,7 @@ def _prompts(plan: Plan, number: int, method: Method) -> CaseResult:
 
 def _weights(plan: Plan, number: int) -> CaseResult:
     """The update that memorizes exactly exists, by the kernel; training goes the same way."""
-    subject = trainee(plan.seed, number)
+    subject = trainee(plan, number)
     update = triangular_update(subject.model.layers[0], subject.queries)
     _accepted([triangular_certificate(subject.model, subject.queries, update)])
     runs = [run for run in plan.runs() if run.dataset == number and run.length is None]

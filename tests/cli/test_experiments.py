@@ -12,22 +12,31 @@ from typing import Any
 import pytest
 from flint import fmpq
 
-from constructions.experiments.training import Plan, Trainee, trainee
+from constructions.experiments.training import Plan, Run, Trainee, trainee
 from verify import experiments as runner
+from verify.cli import main
 from verify.commands import experiments as command
+from verify.commands import experiments_plot
+from verify.commands.experiments_plot import write_plot
 from verify.resumable import run_key
 
 Json = dict[str, Any]
 QUICK = ("experiments", "--quick", "--datasets", 1)
 RUNS = 2 * 2 + 2
-SMALL = {"lengths": (1, 3), "restarts": 2, "steps": 15, "width": 4, "hidden": 3}
+SMALL: dict[str, Any] = {"lengths": (1, 3), "restarts": 2, "steps": 15, "width": 4, "hidden": 3}
+
+
+def small_and_not_drawn(patch: pytest.MonkeyPatch) -> None:
+    """Two lengths and few steps; figures are left out (one test draws). The real key changes with the code, which may
+    be edited while this runs."""
+    patch.setattr(command, "QUICK", SMALL)
+    patch.setattr(runner, "run_key", str)
+    patch.setattr(experiments_plot, "write_plot", lambda path, result: None)
 
 
 @pytest.fixture(autouse=True)
-def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two lengths and few steps; the real key changes with the code, which may be edited while this runs."""
-    monkeypatch.setattr(command, "QUICK", SMALL)
-    monkeypatch.setattr(runner, "run_key", str)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_and_not_drawn(monkeypatch)
 
 
 def bytes_below(folder: Path) -> dict[str, bytes]:
@@ -39,9 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of one run."""
     out = tmp_path_factory.mktemp("experiments") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        _short.__wrapped__(patch)  # type: ignore[attr-defined]
-        from verify.cli import main
-
+        small_and_not_drawn(patch)
         assert main([*map(str, QUICK), "--out", str(out)]) == 2
     return out
 
@@ -65,11 +72,9 @@ def test_the_output_folder(run, run_json, validate, finished: Path, tmp_path: Pa
             assert fmpq_of(each["loss"]["upper"]) >= fmpq_of(levels[each["prompt_length"]][key]["lower"])
     assert len(list((finished / "certificates").iterdir())) == 5
     assert run("check", *sorted((finished / "certificates").iterdir())).code == 0
-    done = run(
-        "floor", finished / dataset["model"], finished / dataset["data"], "--prompt-length", 3, "--out", finished
-    )
-    assert f"{float(levels[3]['loss']['lower']):.10g}"[:9] in done.out
-    (finished / "dataset-0-data-floor-3.cert.json").unlink()
+    files = (finished / dataset[name] for name in ("model", "data"))
+    _, floor = run_json("floor", *files, "--prompt-length", 3, "--out", tmp_path)
+    assert floor["loss"] == levels[3]["loss"]
 
 
 def fmpq_of(text: str) -> fmpq:
@@ -77,10 +82,24 @@ def fmpq_of(text: str) -> fmpq:
     return fmpq(int(whole + part), 10 ** len(part))
 
 
-def test_the_figure(finished: Path) -> None:
-    text = (finished / "experiments.svg").read_text(encoding="utf-8")
-    assert text.startswith("<?xml")
-    assert (finished / "experiments.png").read_bytes().startswith(b"\x89PNG")
+def test_the_figure(finished: Path, tmp_path: Path) -> None:
+    result = json.loads((finished / "experiments.json").read_text(encoding="utf-8"))
+    for name in ("a.svg", "b.svg", "c.png"):
+        write_plot(tmp_path / name, result)
+    text = (tmp_path / "a.svg").read_bytes()
+    assert text == (tmp_path / "b.svg").read_bytes()
+    assert text.startswith(b"<?xml")
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_draws_both_figures(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    drawn = []
+    monkeypatch.setattr(command, "experiments", lambda plan, **_: {"datasets": [], "as_expected": True})
+    monkeypatch.setattr(experiments_plot, "write_plot", lambda path, result: drawn.append(path))
+    done = run(*QUICK, "--out", tmp_path)
+    assert done.code == 0
+    assert drawn == [tmp_path / "experiments.svg", tmp_path / "experiments.png"]
+    assert all(str(path) in done.out for path in drawn)
 
 
 def test_same_bytes_with_more_jobs_and_other_bytes_with_another_seed(run, tmp_path: Path, finished: Path) -> None:
@@ -125,19 +144,23 @@ def test_resume_trains_what_is_not_there(run, finished: Path, monkeypatch: pytes
         damage()
     assert sorted(resumed(run, finished, monkeypatch)) == sorted(names)
     assert bytes_below(finished) == first
-    for content in (
-        "",
-        "[]",
-        "[" * 100_000,
-        json.dumps({**kept[0], "record": None}),
-        json.dumps({"key": kept[0]["key"]}),
-    ):
-        records[0].write_text(content)
-    assert resumed(run, finished, monkeypatch) == [names[0]]
-    assert bytes_below(finished) == first
 
 
-def test_a_kept_prompt_is_evaluated_again(run, finished: Path, tmp_path: Path) -> None:
+def test_records_that_are_none(finished: Path, tmp_path: Path) -> None:
+    plan, run = Plan(datasets=1, **SMALL), Run(0, "prompt-attention", 3)
+    path = tmp_path / "runs" / f"{run.name}.json"
+    path.parent.mkdir()
+    good = json.loads((finished / "runs" / path.name).read_text())
+    for content in ("", "[]", "[" * 100_000, json.dumps({**good, "record": None}), json.dumps({"key": good["key"]})):
+        path.write_text(content)
+        assert runner._kept_points(tmp_path, good["key"], run, plan) is None
+    path.write_text(json.dumps(good))
+    points = runner._kept_points(tmp_path, good["key"], run, plan)
+    assert points is not None
+    assert points.tolist() == good["record"]
+
+
+def test_a_kept_prompt_is_evaluated_again(run, finished: Path) -> None:
     """What a file says of a loss is not believed: there is none in it, and a moved point has its own."""
     record = finished / "runs" / "dataset-0-prompt-attention-1.json"
     before = record.read_bytes()
@@ -215,9 +238,12 @@ def test_exit_code_and_text(run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_full_plan_is_that_of_the_theory(monkeypatch: pytest.MonkeyPatch, run) -> None:
     plans = []
-    monkeypatch.setattr(
-        command, "experiments", lambda plan, **_: plans.append(plan) or {"datasets": [], "as_expected": True}
-    )
+
+    def noting(plan: Plan, **_: object) -> Json:
+        plans.append(plan)
+        return {"datasets": [], "as_expected": True}
+
+    monkeypatch.setattr(command, "experiments", noting)
     assert run("experiments", "--seed", 5).code == 0
     (plan,) = plans
     assert (plan.datasets, plan.seed) == (3, 5)

@@ -59,17 +59,19 @@ class Level:
 
 
 def curve(trainee: Trainee, lengths: Sequence[int | None]) -> list[Level]:
-    """The levels at these lengths. The lower bound of the outputs' loss is (1 − ρ)² times that before the MLP; the
-    upper one is what the best prompt before the MLP gives (or (1 + ρ)² times its bound, where it is too long to be
-    written down)."""
+    """The levels at these lengths, shorter ones first. The lower bound of the outputs' loss is (1 − ρ)² times that
+    before the MLP; the upper one is what the best prompt before the MLP gives, of this length or of one in front of it
+    in the list (or (1 + ρ)² times its bound, where it is too long to be written down)."""
     factors = output_factors(trainee.model.layers[0].mlp)
     assert factors is not None  # the MLP was scaled for that
-    levels = []
+    levels: list[Level] = []
     for bounds in loss_curve(trainee.problem, lengths):
         upper = bounds.upper * factors[1]
         tokens = bounds.prompt.expanded() if isinstance(bounds.prompt, RationalPrompt) else None
         if tokens is not None:
             upper = min(upper, _enclosed(partial(output_loss, trainee.model, trainee.queries, tokens)).upper)
+        if levels:
+            upper = min(upper, levels[-1].output.upper)
         levels.append(Level(bounds, Interval(_down(bounds.lower * factors[0]), _up(upper))))
     return levels
 

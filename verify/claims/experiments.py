@@ -109,7 +109,7 @@ CLAIM = Claim(
         "loss of their length, while a low-rank update of the MLP and all weights reach zero."
     ),
     source="THEORY section 8 (cf. Wang et al. 2023, section 7)",
-    scope="nothing: trained points are sampled; none lies below a bound that the kernel accepts",
+    scope="nothing, these runs are samples; the bounds beside them are certificates of prompt-law",
     cases=cases,
     expected=Verdict.UNDECIDED,
     depends=("unmemorizable-pair", "prompt-law", "low-rank-memorization"),

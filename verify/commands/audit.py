@@ -74,13 +74,13 @@ def _text(report: dict[str, Any], out: Path | None) -> str:
     for column in (*columns, "measured tightness") if searched else columns:
         table.add_column(column, overflow="fold")
     for claim in report["claims"]:
-        proved = sum(case["verdict"] == "proved" for case in claim["cases"])
+        as_expected = sum(case["verdict"] == claim["expected"] for case in claim["cases"])
         table.add_row(
             claim["slug"],
             claim["verdict"],
             claim["expected"],
             claim["evidence"],
-            f"{proved}/{len(claim['cases'])}",
+            f"{as_expected}/{len(claim['cases'])}",
             escape(claim["scope"]),
             *([escape(_tightness(claim["falsifier"]))] if searched else []),
         )

@@ -4,7 +4,7 @@ Data that peel, and yet are refuted by inequalities that every prompt obeys.
 
 Layers that do not peel, and yet one query gets whatever it asks for: the output for N equal tokens p tends to
 (Σ_j V_j)p as N grows, uniformly on bounded sets of p. So if Σ_j V_j maps onto the sum of the ranges of all V_j, every
-target in it is reached for large N (Brouwer's theorem).
+target in it is reached for large N (Brouwer's theorem; docs/theory/several-heads.md).
 
 Shared last tokens that are memorized by a prompt at which the equations have a regular Jacobian (Krawczyk's test), so
 that all data nearby are memorizable.

@@ -43,6 +43,11 @@ def test_a_planted_flaw_is_found(slug: str, flaw: Flaw) -> None:
     SCHEMA.validate(found.counterexample.document())
 
 
+def test_every_claim_that_is_proved_has_a_falsifier() -> None:
+    proved = {slug for slug, claim in REGISTRY.items() if claim.expected is Verdict.PROVED}
+    assert set(FALSIFIERS) == proved
+
+
 @pytest.mark.parametrize("slug", FALSIFIERS)
 def test_the_claim_itself_is_not_refuted(slug: str) -> None:
     falsifier = the(slug)

@@ -48,7 +48,7 @@ def table() -> Iterator[str]:
 def section(lemma: FormalLemma) -> Iterator[str]:
     """A lemma in prose, then in Coq."""
     claims = ", ".join(f"`{slug}`" for slug in lemma.claims)
-    yield from (f"#### {lemma.name}", "", f"{lemma.prose} (`formal/{lemma.file}.v`; {claims})", "")
+    yield from (f"### {lemma.name}", "", f"{lemma.prose} (`formal/{lemma.file}.v`; {claims})", "")
     yield from ("```coq", statements(lemma.file)[lemma.name], "```", "")
 
 

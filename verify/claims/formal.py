@@ -79,6 +79,16 @@ LEMMAS: tuple[FormalLemma, ...] = (
     FormalLemma("PromptLaw", "converse_mass", "… its mass is S, …", LAW),
     FormalLemma("PromptLaw", "converse_mean", "… and its mean is p̄.", LAW),
     FormalLemma(
+        "Entropy", "every_entropy", "For m ≥ 2 and 0 < H ≤ log m there are m positive weights with entropy H.", LAW
+    ),
+    FormalLemma(
+        "Entropy",
+        "prompt_law_converse",
+        "For m ≥ 2, q ≠ 0, S > 0 and p̄ with 0 < log S − q·p̄ ≤ log m there is a prompt of m tokens with mass S and mean "
+        "p̄.",
+        LAW,
+    ),
+    FormalLemma(
         "SeveralQueries", "gibbs", "Two queries at one prompt P ≠ []: the divergence KL(w_i‖w_k) is ≥ 0.", QUERIES
     ),
     FormalLemma("SeveralQueries", "divergence_inequality", "D_ik = log S_k − log S_i + (q_i − q_k)·p̄_i ≥ 0.", QUERIES),
@@ -225,6 +235,13 @@ LEMMAS: tuple[FormalLemma, ...] = (
         "A certificate that passes the check is true: no prompt P ≠ [] of real tokens meets all queries of this layer.",
         PAIR,
     ),
+    FormalLemma(
+        "Examples",
+        "some_prompt_meets",
+        "The definitions are not empty: at a layer of uniform attention the prompt 2y makes the output y.",
+        PAIR,
+    ),
+    FormalLemma("Examples", "no_prompt_meets_both", "No prompt makes it 0 and 1 at once.", PAIR),
     FormalLemma(
         "ReplayCollapse",
         "check_collapse_sound",

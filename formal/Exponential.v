@@ -196,12 +196,18 @@ Qed.
 (* The two tests: by the signs of the coefficients, else by the bounds, one precision after the other. *)
 Record precision := Precision { bits : positive; series_terms : nat }.
 
-Definition standard_precisions : list precision := [Precision 64 12; Precision 256 40; Precision 1024 110].
+Definition standard_precisions : list precision := [Precision 64 12; Precision 128 20; Precision 256 40].
 
+Definition negated (s : expsum) : expsum := map (fun t => (Qopp (fst t), snd t)) s.
+
+(* Once the sum is seen to be negative, more precision will not help. *)
 Fixpoint surely_positive_at_some (ps : list precision) (s : expsum) : bool :=
   match ps with
   | [] => false
-  | p :: rest => if surely_positive (bits p) (series_terms p) s then true else surely_positive_at_some rest s
+  | p :: rest =>
+      if surely_positive (bits p) (series_terms p) s then true
+      else if surely_positive (bits p) (series_terms p) (negated s) then false
+      else surely_positive_at_some rest s
   end.
 
 Definition without_zeros (s : expsum) : expsum := filter (fun t => negb (Qeq_bool (fst t) 0)) (collected s).
@@ -236,8 +242,9 @@ Qed.
 Lemma surely_positive_at_some_sound ps s : surely_positive_at_some ps s = true -> 0 < value_of s.
 Proof.
   induction ps as [|p ps IH]; simpl; [discriminate|].
-  destruct (surely_positive (bits p) (series_terms p) s) eqn:E; [|exact IH].
-  intros _. now apply surely_positive_sound in E.
+  destruct (surely_positive (bits p) (series_terms p) s) eqn:E.
+  - intros _. now apply surely_positive_sound in E.
+  - destruct (surely_positive (bits p) (series_terms p) (negated s)); [discriminate|exact IH].
 Qed.
 
 Theorem positive_sum_sound ps s : positive_sum ps s = true -> 0 < value_of s.

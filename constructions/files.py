@@ -6,6 +6,7 @@ raises :class:`InputError` with one line that names the file, the field, what wa
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -396,7 +397,8 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         os.replace(temporary, target)
         temporary = None
     except OSError as error:
-        raise InputError(f"{os.fspath(path)}: cannot be written: {error.strerror or error}") from None
+        remedy = ": make room, then run again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise InputError(f"{os.fspath(path)}: cannot be written: {error.strerror or error}{remedy}") from None
     finally:
         if temporary is not None:  # whatever went wrong: an interrupt, a time limit
             Path(temporary).unlink(missing_ok=True)

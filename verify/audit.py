@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-import joblib
 
 from constructions.files import InputError, write_text
 from constructions.verdict import Evidence, Verdict
@@ -18,11 +17,12 @@ from verify.claims.claim import CaseResult, Claim, Origin
 from verify.claims.results import checked, users_result
 from verify.claims.sources import find
 from verify.claims.sources import listed as cases_of
+from verify.executor import Dask, Executor, Local
 from verify.falsified import PART as FALSIFIERS
 from verify.falsified import Searches, falsify_claims
 from verify.kernel_process import DisagreementError, KernelError, check_files, kernel_sha256
 from verify.report import write_report
-from verify.resumable import in_processes, keep, kept, output_folder, run_key
+from verify.resumable import keep, kept, output_folder, run_key
 
 REPORT_FORMAT = "promptcert-report/1"
 PARTS = ("certificates", "cases")
@@ -35,16 +35,19 @@ def audit(
     *,
     out: Path | None = None,
     jobs: int = 1,
+    executor: Executor | None = None,
     resume: bool = False,
     searches: Searches | None = None,
     on_progress: Callable[[int, int, str], None] = lambda done, total, name: None,
 ) -> Record:
     """Run the cases of these claims; the report as a JSON object (schema: verify/schemas/audit.schema.json).
 
-    With ``out``, certificates, finished cases and the report in all formats are written there; ``resume`` reuses the
+    The cases are made by ``executor``, by default ``jobs`` processes of this machine. With ``out``, certificates,
+    finished cases and the report in all formats are written there, by this process alone; ``resume`` reuses the
     finished cases of a run with the same code, seed and thoroughness. With ``searches``, the claims' falsifiers run
-    after the cases (:mod:`verify.falsified`). Raises DisagreementError when the kernel does not
-    accept what a claim proved, InputError when ``out`` cannot be written.
+    after the cases, on this machine (:mod:`verify.falsified`). Raises DisagreementError when the kernel does not accept
+    what a claim proved, InputError when ``out`` cannot be written or another run uses it, WorkerLostError when a process
+    that made a case is gone; a note on the exception says how much is kept.
     """
     chosen = {claim.slug: claim for claim in claims}
     listed = {slug: cases_of(claim, settings) for slug, claim in chosen.items()}
@@ -58,34 +61,37 @@ def audit(
         _demand_files_of_their_own(tasks, [claim.slug for claim in searched])
         total = len(tasks) + len(searched)
         records: dict[tuple[str, str], Record] = {}
-        for task in tasks:
-            finished = _finished(folder, task, keys[task[0]]) if resume else None
-            if finished is not None:
-                records[task] = finished
-        missing = [task for task in tasks if task not in records]
-        for done, task in enumerate(tasks[: len(tasks) - len(missing)], start=1):
-            on_progress(done, total, task[0])
-        work = [(chosen[slug], name, keys[slug]) for slug, name in missing]
-        for task, record in _run_all(work, settings, folder, jobs):
-            records[task] = record
-            on_progress(len(records), total, f"{task[0]}: {task[1]}")
-        rows = {slug: [records[slug, case.name] for case in cases] for slug, cases in listed.items()}
-        falsified: dict[str, Record] = {}
-        if searches is not None:
-            falsified = falsify_claims(
-                searched,
-                searches,
-                settings,
-                folder,
-                keys,
-                jobs=jobs,
-                resume=resume,
-                on_progress=lambda done, name: on_progress(len(tasks) + done, total, name),
-            )
-        report = _report(list(chosen.values()), settings, rows, falsified)
-        if out is not None:
-            write_text(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-            write_report(report, folder)
+        try:
+            for task in tasks:
+                finished = _finished(folder, task, keys[task[0]]) if resume else None
+                if finished is not None:
+                    records[task] = finished
+                    on_progress(len(records), total, task[0])
+            work = [(chosen[slug], name) for slug, name in tasks if (slug, name) not in records]
+            for (slug, name), result in _run_all(work, settings, key, executor or Local(jobs)):
+                records[slug, name] = keep_case(chosen[slug], name, result, folder, keys[slug])
+                on_progress(len(records), total, f"{slug}: {name}")
+            rows = {slug: [records[slug, case.name] for case in cases] for slug, cases in listed.items()}
+            falsified: dict[str, Record] = {}
+            if searches is not None:
+                falsified = falsify_claims(
+                    searched,
+                    searches,
+                    settings,
+                    folder,
+                    keys,
+                    jobs=jobs,
+                    resume=resume,
+                    on_progress=lambda done, name: on_progress(len(tasks) + done, total, name),
+                )
+            report = _report(list(chosen.values()), settings, rows, falsified)
+            if out is not None:
+                write_text(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+                write_report(report, folder)
+        except BaseException as error:
+            if out is not None and records and not isinstance(error, DisagreementError):
+                error.add_note(f"{len(records)} of {len(tasks)} cases are finished and kept: go on with --resume")
+            raise
     return report
 
 
@@ -109,45 +115,63 @@ def _demand_files_of_their_own(tasks: list[tuple[str, str]], searched: list[str]
 
 
 def _run_all(
-    work: list[tuple[Claim, str, str]], settings: Settings, folder: Path, jobs: int
-) -> Iterator[tuple[tuple[str, str], Record]]:
-    """Each case of ``work``: its claim, its name, the key of its record."""
-    if min(jobs, len(work)) <= 1:
-        for claim, name, key in work:
-            yield (claim.slug, name), run_case(claim, name, settings, folder, key)
+    work: list[tuple[Claim, str]], settings: Settings, key: str, executor: Executor
+) -> Iterator[tuple[tuple[str, str], CaseResult]]:
+    """The result of each case of ``work``, as they come."""
+    if isinstance(executor, Local) and min(executor.jobs, len(work)) <= 1:
+        for claim, name in work:
+            yield (claim.slug, name), run_case(claim, name, settings)
         return
-    calls = [
-        joblib.delayed(_named_case)(claim.origin, claim.slug, name, settings, folder, key) for claim, name, key in work
-    ]
-    yield from in_processes(calls, jobs)
+    elsewhere = isinstance(executor, Dask)
+    calls = [(claim.origin, claim.slug, name, settings, elsewhere) for claim, name in work]
+    for task, result, code in executor.run(_named_case, calls):
+        if elsewhere and code != key:
+            raise InputError(
+                f"--executor {executor}: expected workers with the same promptcert and python-flint as here, "
+                "found one with other code: install the same there"
+            )
+        yield task, result
+
+
+_ALONE = threading.Lock()
 
 
 def _named_case(
-    origin: Origin | None, slug: str, name: str, settings: Settings, folder: Path, key: str
-) -> tuple[tuple[str, str], Record]:
-    """A case in another process, which finds the claim again."""
-    return (slug, name), run_case(find(origin, slug), name, settings, folder, key)
+    origin: Origin | None, slug: str, name: str, settings: Settings, tell_code: bool
+) -> tuple[tuple[str, str], CaseResult, str]:
+    """A case in another process, which finds the claim again, with the key of that process's code where it may be other
+    code. The process may have several threads, while flint's precision is one number for all of them."""
+    with _ALONE:
+        return (slug, name), run_case(find(origin, slug), name, settings), run_key(settings) if tell_code else ""
 
 
-def run_case(claim: Claim, name: str, settings: Settings, folder: Path, key: str) -> Record:
-    """Check one case, write its certificate, ask the kernel, keep the record."""
+def run_case(claim: Claim, name: str, settings: Settings) -> CaseResult:
+    """Check one case. Nothing is written: this may be another process, or another machine."""
     case = next((case for case in cases_of(claim, settings) if case.name == name), None)
     if case is None:
         raise InputError(f"{claim.slug}: expected the same cases whenever they are listed, found no {name} any more")
+    result = checked(case) if claim.origin is None else users_result(claim, case, settings)
+    return replace(result, measured=dict(result.measured))
+
+
+def keep_case(claim: Claim, name: str, result: CaseResult, folder: Path, key: str) -> Record:
+    """Write the certificate of a checked case, ask the kernel, keep the record. What an earlier run left there is
+    replaced, or removed where there is no such file now."""
     file = f"{claim.slug}-{name}.json"
     path, refutation = folder / "certificates" / file, folder / "counterexamples" / file
-    for earlier in (path, refutation):
-        earlier.unlink(missing_ok=True)
-    result = checked(case) if claim.origin is None else users_result(claim, case, settings)
     sentence = None
     try:
         sentence = _kernel_sentence(result, path, f"{claim.slug}/{name}")
     except (DisagreementError, KernelError) as error:
         if claim.origin is None:
-            raise type(error)(f"{error} ({path})" if path.exists() else str(error)) from None
-        path.unlink(missing_ok=True)
+            written = result.certificate is not None and result.evidence is not Evidence.SAMPLED
+            raise type(error)(f"{error} ({path})" if written else str(error)) from None
         result = CaseResult(Verdict.UNDECIDED, result.evidence, str(error), measured=result.measured)
-    if result.counterexample is not None:
+    if sentence is None:
+        path.unlink(missing_ok=True)
+    if result.counterexample is None:
+        refutation.unlink(missing_ok=True)
+    else:
         refutation.parent.mkdir(exist_ok=True)
         result.counterexample.write(refutation)
     proof = None if sentence is None else result.certificate

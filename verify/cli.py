@@ -31,6 +31,7 @@ from verify.commands import (
 )
 from verify.commands.answer import Answer, Exit, OverLimitsError, TimeLimitError
 from verify.kernel_process import DisagreementError, KernelError, printable
+from verify.resumable import WorkerLostError
 
 COMMANDS = (
     audit,
@@ -120,7 +121,7 @@ def _answer(args: argparse.Namespace) -> Answer:
         return _failure(Exit.OVER_LIMITS, "out of memory; nothing is claimed")
     except RecursionError:
         return _failure(Exit.OVER_LIMITS, "out of stack: the input is nested too deeply; nothing is claimed")
-    except KernelError as error:
+    except (KernelError, WorkerLostError) as error:
         return _failure(Exit.OVER_LIMITS, f"{error}; nothing is claimed")
     except Undecided as reason:
         return _failure(Exit.UNDECIDED, str(reason))
@@ -136,8 +137,9 @@ def _answer(args: argparse.Namespace) -> Answer:
 
 
 def _failure(code: Exit, message: str) -> Answer:
-    """The one line goes to stderr; standard output carries a document only where JSON was asked for."""
-    message = printable(message)
+    """The one line goes to stderr; standard output carries a document only where JSON was asked for. What a long run
+    has noted on the exception in hand, how to go on, ends the line."""
+    message = printable("; ".join([message, *getattr(sys.exception(), "__notes__", ())]))
     print(f"error: {message}", file=sys.stderr)
     return Answer(code, {"verdict": "undecided", "error": message}, "undecided" if code is Exit.OVER_LIMITS else "")
 

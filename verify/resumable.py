@@ -15,39 +15,57 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from constructions.files import InputError, write_text
 from verify.certificate import toolkit
+from verify.folder_lock import locked
 from verify.kernel_process import KERNEL
 
 
+class WorkerLostError(RuntimeError):
+    """A process that was computing is gone, and its task with it; what was finished before is kept."""
+
+
 def in_processes(calls: Sequence[Any], jobs: int) -> Iterator[Any]:
-    """The results of calls made with ``joblib.delayed``, as they are finished, on up to ``jobs`` processes."""
-    parallel = joblib.Parallel(n_jobs=min(jobs, len(calls)), return_as="generator_unordered")
+    """The results of calls made with ``joblib.delayed``, as they are finished, on up to ``jobs`` processes. Raises
+    WorkerLostError."""
+    # one at a time, so that a finished one is not held back by others of its batch
+    parallel = joblib.Parallel(n_jobs=min(jobs, len(calls)), batch_size=1, return_as="generator_unordered")
     results: Any = parallel(calls)
     try:
         yield from results
+    except TerminatedWorkerError:
+        raise WorkerLostError(
+            "a worker process was killed (by hand, or by the system for want of memory: then use fewer --jobs)"
+        ) from None
     finally:
-        results.close()  # the workers are gone before anybody tidies up behind them
+        results.close()  # the workers are told to stop before anybody tidies up behind them
 
 
 @contextmanager
 def output_folder(out: Path | None, parts: Sequence[str], more: Sequence[str] = ()) -> Iterator[Path]:
-    """``out`` with its subfolders ``parts``, or a temporary folder that is gone afterwards. An error leaves no
-    half-written file in the parts, nor in those of ``more`` that were made. Raises InputError when the folder cannot be
-    used."""
+    """``out`` with its subfolders ``parts``, held by this run alone, or a temporary folder that is gone afterwards. No
+    half-written file is left in the folder, in its parts, and in those of ``more`` that were made, by this run or by an
+    earlier one that was killed. Raises InputError when the folder cannot be used, or another run uses it."""
     if out is None:
         with tempfile.TemporaryDirectory(prefix="promptcert-") as temporary:
             yield _prepared(Path(temporary), parts)
         return
     folder = _prepared(out, parts)
-    try:
-        yield folder
-    except BaseException:
-        for part in (*parts, *more):  # a worker that was killed could not remove what it had begun
-            for unfinished in (folder / part).glob(".*.part"):
-                unfinished.unlink(missing_ok=True)
-        raise
+    places = [folder, *(folder / part for part in (*parts, *more))]
+    with locked(folder):
+        _remove_unfinished(places)
+        try:
+            yield folder
+        finally:
+            _remove_unfinished(places)
+
+
+def _remove_unfinished(places: Sequence[Path]) -> None:
+    for place in places:
+        for unfinished in place.glob(".*.part"):
+            unfinished.unlink(missing_ok=True)
 
 
 def _prepared(folder: Path, parts: Sequence[str]) -> Path:

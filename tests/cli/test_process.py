@@ -123,7 +123,8 @@ def test_interrupted_audit_leaves_whole_files_and_can_go_on(tmp_path: Path, jobs
     stdout, stderr = running.communicate(timeout=60)
     assert running.returncode == 3
     assert stdout == "undecided\n"
-    assert "error: interrupted; nothing is claimed\n" in stderr
+    assert "error: interrupted; nothing is claimed; " in stderr
+    assert stderr.endswith(" cases are finished and kept: go on with --resume\n")
     assert "Traceback" not in stderr
     time.sleep(0.5 if jobs > 1 else 0)  # workers that were told to stop
     assert not (out / "report.json").exists()

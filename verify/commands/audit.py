@@ -16,6 +16,7 @@ from verify.claims import Settings
 from verify.claims.sources import chosen
 from verify.commands.answer import Answer, Exit, add_common, positive_int, rendered
 from verify.commands.progress import progress_bar
+from verify.executor import Dask
 from verify.falsified import Searches
 
 
@@ -31,7 +32,10 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write certificates/ and the report here")
     parser.add_argument("--thorough", action="store_true", help="many more random instances")
-    parser.add_argument("--jobs", type=positive_int, default=1, metavar="N", help="cases in parallel (default: 1)")
+    parser.add_argument("--jobs", type=positive_int, metavar="N", help="cases in parallel (default: 1)")
+    parser.add_argument(
+        "--executor", metavar="URL", help="make the cases on the workers of a dask cluster: dask://HOST:PORT"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random instances (default: 0)")
     parser.add_argument("--resume", action="store_true", help="keep what an interrupted run in --out has finished")
     parser.add_argument(
@@ -50,12 +54,22 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> Answer:
     if args.resume and args.out is None:
         raise InputError("--resume: expected --out, the folder of the run to go on with, as well")
+    if args.executor is not None and args.jobs is not None:
+        raise InputError("--jobs: expected without --executor, whose workers say how many cases run at once")
+    executor = None if args.executor is None else Dask.at(args.executor)
     claims = chosen(args.claim, args.module)
     settings = Settings(seed=args.seed, thorough=args.thorough)
     searches = Searches(args.falsify_budget) if args.falsify or args.falsify_budget else None
     with progress_bar("audit") as step:
         report = audit(
-            claims, settings, out=args.out, jobs=args.jobs, resume=args.resume, searches=searches, on_progress=step
+            claims,
+            settings,
+            out=args.out,
+            jobs=args.jobs or 1,
+            executor=executor,
+            resume=args.resume,
+            searches=searches,
+            on_progress=step,
         )
     return Answer(_code(report), report, _text(report, args.out))
 

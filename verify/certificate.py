@@ -22,6 +22,7 @@ from constructions.verdict import Evidence
 
 FORMAT = "promptcert-certificate/1"
 HEX_FROM = 1 << 53
+MAX_NESTING = 512
 
 
 def toolkit() -> dict[str, str]:
@@ -78,14 +79,27 @@ def seal(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_sealed(path: str | os.PathLike[str], expected_format: str) -> dict[str, Any] | None:
-    """The JSON object of a file that calls itself one of this format, else None; nothing else is checked."""
+    """The JSON object of a file that calls itself one of this format, else None; nothing else is checked, but that
+    nothing in it is nested deeper than MAX_NESTING, so that whoever looks at it may recurse."""
     try:
         if not os.path.isfile(path) or os.path.getsize(path) > MAX_BYTES:
             return None
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return document if isinstance(document, dict) and document.get("format") == expected_format else None
+    if not isinstance(document, dict) or document.get("format") != expected_format or _too_deep(document):
+        return None
+    return document
+
+
+def _too_deep(document: Any) -> bool:
+    level = [document]
+    for _ in range(MAX_NESTING):
+        parts = [part.values() if isinstance(part, dict) else part for part in level]
+        level = [inner for part in parts for inner in part if isinstance(inner, list | dict)]
+        if not level:
+            return False
+    return True
 
 
 def integer(n: fmpz | int) -> int | str:

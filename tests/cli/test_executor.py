@@ -90,8 +90,7 @@ def test_a_full_disk(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         done = run("audit", "--claim", FAST, "--out", out)
     line = done.err
     assert (done.code, done.out, line.count("\n")) == (4, "", 1)
-    names = sorted(certificates(out))
-    assert len(names) == 2
+    assert len(list((out / "cases").iterdir())) == 2
     assert "cannot be written: No space left on device: make room, then run again" in line
     assert "2 of 6 cases are finished and kept: go on with --resume" in line
     assert not list(out.rglob("*.part"))

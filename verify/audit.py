@@ -46,8 +46,8 @@ def audit(
     finished cases and the report in all formats are written there, by this process alone; ``resume`` reuses the
     finished cases of a run with the same code, seed and thoroughness. With ``searches``, the claims' falsifiers run
     after the cases, on this machine (:mod:`verify.falsified`). Raises DisagreementError when the kernel does not accept
-    what a claim proved, InputError when ``out`` cannot be written or another run uses it, WorkerLostError when a process
-    that made a case is gone; a note on the exception says how much is kept.
+    what a claim proved, InputError when ``out`` cannot be written or another run uses it, WorkerLostError when a
+    process that made a case is gone; a note on the exception says how much is kept.
     """
     chosen = {claim.slug: claim for claim in claims}
     listed = {slug: cases_of(claim, settings) for slug, claim in chosen.items()}

@@ -22,7 +22,7 @@ from constructions.verdict import Evidence
 
 FORMAT = "promptcert-certificate/1"
 HEX_FROM = 1 << 53
-MAX_NESTING = 512
+MAX_NESTING = 300
 
 
 def toolkit() -> dict[str, str]:

@@ -100,10 +100,9 @@ class Dask:
         try:
             asyncio.run(_greeting(address))
             client = distributed.Client(address, timeout=SECONDS_TO_ANSWER, set_as_default=False)
-        except Exception as error:  # whatever another kind of server does to the greeting
+        except Exception:  # whatever another kind of server does to the greeting
             raise InputError(
-                f"--executor {self}: expected a dask scheduler, found none that answers within {SECONDS_TO_ANSWER} s "
-                f"({_one_line(error)})"
+                f"--executor {self}: expected a dask scheduler, found none that answers within {SECONDS_TO_ANSWER} s"
             ) from None
         try:
             try:

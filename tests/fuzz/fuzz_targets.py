@@ -216,8 +216,8 @@ def _accepted(given: Input) -> Outcome:
     if not _has_second_opinion(given.source):
         return Outcome("true", "another statement, no second opinion")
     try:
-        fine = second_opinion(document)
-    except (truth.UnsureError, MemoryError):  # a length of 2^40 is an array of it there
+        fine = second_opinion(document) or sharper_opinion(document)
+    except (truth.UnsureError, MemoryError, OverflowError):  # a length of 2^40 is an array there, and 2^2000 no float
         return Outcome("true", "the second evaluation is unsure")
     except Exception as error:
         return Outcome("true", wrong=f"{claim}: second evaluation failed: {type(error).__name__}: {error}")
@@ -233,6 +233,20 @@ def second_opinion(document: Json) -> bool:
     if claim in ("prompt-length-bound", "low-rank-memorization"):
         return bool(length_oracle.holds(document))
     return bool(depth_oracle.holds(document))
+
+
+def sharper_opinion(document: Json) -> bool:
+    """Once more with balls of 20000 bits: their 500 are too few where an entry alone has a thousand."""
+    named = [module for name, module in sys.modules.items() if name.startswith("mutation_")]
+    sharpened: list[Any] = [module for module in named if hasattr(module, "BITS")]
+    before = [module.BITS for module in sharpened]
+    try:
+        for module in sharpened:
+            module.BITS = 20_000
+        return second_opinion(document)
+    finally:
+        for module, bits in zip(sharpened, before, strict=True):
+            module.BITS = bits
 
 
 @cache

@@ -28,7 +28,6 @@ def main(folder: Path) -> None:
                 viewport={"width": width, "height": HEIGHT}, color_scheme=scheme, reduced_motion="reduce"
             )
             page.goto((folder / "report.html").resolve().as_uri() + place)
-            page.add_style_tag(content=":target { outline: none !important }")
             pictures.append(Image.open(BytesIO(page.screenshot())))
         browser.close()
     sheet = Image.new("RGB", (sum(each.width + GAP for each in pictures) - GAP, HEIGHT), "#8d96a3")

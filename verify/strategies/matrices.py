@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import TypeVar
 
-from flint import fmpq
+from flint import fmpq, fmpq_mat
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -20,8 +20,10 @@ from constructions.numbers.spectral_norm import within_norm
 from verify.strategies.arguments import Size, elements_or, exact, invalid, sizes, whole
 
 ONE = fmpq(1)
-SPECIAL = 10
-"""One matrix in so many is zero, one has ones on its diagonal and zeros elsewhere, and one has a lower rank."""
+T = TypeVar("T")
+CHANGES = (0, 0, 1, 2, 3, 6)
+KINDS = len(CHANGES) + 1
+"""A matrix has so many entries changed in zero or in ones on the diagonal, or, the last kind, a lower rank."""
 
 
 def rationals(
@@ -49,10 +51,14 @@ def rationals(
     ranges = [one for one in ranges if one[1] <= one[2]]
     if not ranges:
         raise invalid("max_denominator", f"one that some number from {low} to {high} has", max_denominator)
+    if sum(top - bottom + 1 for _, bottom, top in ranges) <= FEW:  # one choice for each is quicker, and shrinks as well
+        few = {fmpq(n, q) for q, bottom, top in ranges for n in range(bottom, top + 1)}
+        return st.sampled_from(sorted(few, key=lambda x: (x.q, abs(x), x < 0)))
     numbers = [st.integers(bottom, top).map(lambda n, q=q: fmpq(n, q)) for q, bottom, top in ranges]  # type: ignore[misc]
     return numbers[0] if len(numbers) == 1 else st.one_of(numbers)
 
 
+FEW = 64
 SMALL = rationals(-2, 2)
 """Entries, where none are asked for: short numbers keep certificates short and exact exponentials quick."""
 
@@ -72,8 +78,35 @@ def _vectors(draw: DrawFn, lengths: SearchStrategy[int], entries: SearchStrategy
     return draw_vector(draw, draw(lengths), entries)
 
 
-def draw_vector(draw: DrawFn, n: int, entries: SearchStrategy[fmpq]) -> list[fmpq]:
+def draw_all(draw: DrawFn, n: int, entries: SearchStrategy[fmpq]) -> list[fmpq]:
     return [draw(entries) for _ in range(n)]
+
+
+def draw_vector(draw: DrawFn, n: int, entries: SearchStrategy[fmpq]) -> list[fmpq]:
+    """Up to three entries that differ from what the others are, or, of more than three, all drawn.
+
+    So a smaller n asks for the same choices, with indices that lead to the first entry where they are too large: this
+    is how counterexamples lose dimensions and keep what they show.
+    """
+    changes = draw(st.integers(0, 3))
+    if changes == 3 and n > 3:
+        return draw_all(draw, n, entries)
+    vector = [_fill(draw, entries)] * n
+    for _ in range(changes):
+        i, value = draw_index(draw, n), draw(entries)
+        if n:
+            vector[i] = value
+    return vector
+
+
+def draw_index(draw: DrawFn, n: int) -> int:
+    """Below n; one choice also where there is nothing to choose, so that a smaller n shifts no later choices."""
+    return min(draw(st.integers(0, max(1, n - 1))), max(0, n - 1))
+
+
+def _fill(draw: DrawFn, entries: SearchStrategy[fmpq]) -> fmpq:
+    """Zero by default; elements that are asked for fill what they are asked for."""
+    return fmpq(0) if entries is SMALL else draw(entries)
 
 
 def matrices(
@@ -89,17 +122,18 @@ def matrices(
 ) -> SearchStrategy[RationalMatrix]:
     """Matrices over Q, ``rows``×``columns`` (each a number or a strategy, at least 0).
 
-    - ``elements``: a strategy for the entries (−2 to 2, halves included, by default). Entries are drawn from it, except
-      that a pivot is raised by 1 where the rank needs it, that rows which depend on others are combinations of them
-      with coefficients drawn from it, and that a bound on the norm scales them down.
+    - ``elements``: a strategy for the entries. All entries are drawn from it, except that a pivot is raised by 1 where
+      the rank needs it, that rows which depend on others are combinations of them with coefficients drawn from it, and
+      that a bound on the norm scales them down. By default entries are −2 to 2, halves included, and matrices are often
+      sparse, zero, of low rank, or the identity but for few entries.
     - ``min_rank``, ``max_rank``: bounds of the rank; ``full_rank`` asks for min(rows, columns).
     - ``max_norm``: ‖W‖_2 is at most this, certified.
     - ``max_condition``: the largest singular value is at most so many times the smallest that is not zero, exactly. The
       matrix then is U D V with U, V orthogonal (:func:`orthogonal_matrices`) and D either diagonal or a multiple of the
       identity plus something small; ``elements`` are used for the latter.
 
-    Zero, ones on the diagonal and low ranks come up often where they are allowed. Matrices shrink to fewer rows and
-    columns, then the least rank, then to zero or ones on the diagonal, then to small whole numbers.
+    Matrices shrink to fewer rows and columns, then the least rank, then to zero or ones on the diagonal, then to small
+    whole numbers.
 
     Raises InvalidArgument for bounds that contradict each other.
 
@@ -177,41 +211,50 @@ def unit_diagonal(m: int, n: int, rank: int) -> RationalMatrix:
     return RationalMatrix.of([[int(i == j < rank) for j in range(n)] for i in range(m)], columns=n)
 
 
-def _table(draw: DrawFn, m: int, n: int, entries: SearchStrategy[fmpq]) -> list[list[fmpq]]:
-    return [draw_vector(draw, n, entries) for _ in range(m)]
-
-
 def _plain(draw: DrawFn, m: int, n: int, entries: SearchStrategy[fmpq]) -> RationalMatrix:
-    kind = draw(st.integers(0, SPECIAL - 1))
-    if kind < 2:
-        return unit_diagonal(m, n, kind * min(m, n))
-    if kind == SPECIAL - 1 and min(m, n) > 1:
+    kind = draw(st.integers(0, KINDS - 1))
+    if kind == KINDS - 1 and min(m, n) > 1 and entries is SMALL:
         return _ranked(draw, m, n, draw(st.integers(1, min(m, n) - 1)), entries)
-    return RationalMatrix.of(_table(draw, m, n, entries), columns=n)
+    return RationalMatrix.of(_table(draw, m, n, entries, kind), columns=n)
+
+
+def _table(draw: DrawFn, m: int, n: int, entries: SearchStrategy[fmpq], kind: int) -> list[list[fmpq]]:
+    """Some entries changed in a plain matrix, or all drawn; as for vectors."""
+    changes = CHANGES[min(kind, len(CHANGES) - 1)]
+    if changes == max(CHANGES) and m * n > 9:
+        return [draw_all(draw, n, entries) for _ in range(m)]
+    fill = _fill(draw, entries)
+    rows = [[fill] * n for _ in range(m)]
+    if entries is SMALL and draw(st.booleans()):
+        rows = unit_diagonal(m, n, min(m, n)).rows()
+    for _ in range(changes):
+        i, j, value = draw_index(draw, m), draw_index(draw, n), draw(entries)
+        if m and n:
+            rows[i][j] = value
+    return rows
 
 
 def _ranked(draw: DrawFn, m: int, n: int, rank: int, entries: SearchStrategy[fmpq]) -> RationalMatrix:
-    if rank == 0 or draw(st.integers(0, SPECIAL - 1)) == 0:
-        return unit_diagonal(m, n, rank)
-    independent = _table(draw, rank, n, entries)
+    independent = _table(draw, rank, n, entries, draw(st.integers(0, KINDS - 1)))
     for k in range(rank):
         # the determinant of the leading block is affine in its last entry, with the last block's as slope
         block = RationalMatrix.of([row[: k + 1] for row in independent[: k + 1]])
         if block.mat.det() == 0:
             independent[k][k] += 1
-    order = draw(_orders(n))
-    independent = [[row[j] for j in order] for row in independent]
-    if rank == m:
-        return RationalMatrix.of(independent, columns=n)
-    columns = list(zip(*independent, strict=True))
-    others = [[dot(row, column) for column in columns] for row in _table(draw, m - rank, rank, entries)]
-    rows = independent + others
-    return RationalMatrix.of([rows[i] for i in draw(_orders(m))], columns=n)
+    columns = _shuffled(draw, list(zip(*independent, strict=True)) if rank else [()] * n)
+    coefficients = _table(draw, m - rank, rank, entries, draw(st.integers(0, KINDS - 1))) if rank < m else []
+    rows = [[column[i] for column in columns] for i in range(rank)]
+    rows += [[dot(row, column) for column in columns] for row in coefficients]
+    return RationalMatrix(fmpq_mat(m, n, [x for row in (_shuffled(draw, rows) if rank < m else rows) for x in row]))
 
 
-@lru_cache
-def _orders(n: int) -> SearchStrategy[list[int]]:
-    return st.permutations(range(n))
+def _shuffled(draw: DrawFn, items: list[T]) -> list[T]:
+    """Any order, by exchanging two at a time."""
+    for _ in range(draw(st.integers(0, max(2, len(items) - 1)))):
+        i, j = draw_index(draw, len(items)), draw_index(draw, len(items))
+        if items:
+            items[i], items[j] = items[j], items[i]
+    return items
 
 
 # --- singular values -------------------------------------------------------------------------------------------------
@@ -306,11 +349,11 @@ def _conditioned(
     if draw(st.booleans()):
         # I + N with ‖N‖ ≤ ρ has singular values in [1 − ρ, 1 + ρ]
         rho = (condition - 1) / (condition + 1)
-        small = within_norm(RationalMatrix.of(_table(draw, rank, rank, entries), columns=rank), rho)
+        small = within_norm(_plain(draw, rank, rank, entries), rho)
         core, largest = RationalMatrix(small.mat + RationalMatrix.identity(rank).mat), 1 + rho
     else:
         # a share t of the way from 1 to the condition number, both ends included
-        values = [1 + (condition - 1) * t for t in draw_vector(draw, rank, SHARES)]
+        values = [1 + (condition - 1) * t for t in draw_all(draw, rank, SHARES)]
         core, largest = diagonal(values), max(values, default=ONE)
     steps = draw(st.integers(1, 4))
     most = fmpq(2) if norm is None else norm / largest

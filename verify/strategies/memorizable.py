@@ -29,7 +29,7 @@ from constructions.numbers.matrix import Matrix
 from constructions.numbers.rational import RationalMatrix, column_vector, dot
 from constructions.transformer import Attention, AttentionKind, FeedForward, Head, Layer, Transformer
 from verify.strategies.arguments import Size, elements_or, invalid, one_of_kinds, sizes, whole_range
-from verify.strategies.matrices import SMALL, draw_vector
+from verify.strategies.matrices import SMALL, draw_index, draw_vector
 from verify.strategies.models import (
     UP_TO_TWO,
     WIDTHS,
@@ -185,15 +185,16 @@ def _rational(values: Matrix) -> RationalMatrix:
 
 def _with_silent(draw: DrawFn, layer: Layer, wanted: Wanted) -> Layer:
     """Now and then with a head that has scores and no output."""
-    kind = draw(st.integers(0, 4))
-    if kind < 3:
-        return layer
-    head = draw_head(draw, layer.width, wanted.layer.head)
-    if kind == 3:
-        silent = replace(head, W_v=RationalMatrix.zeros(*head.W_v.shape))
-    else:
-        silent = replace(head, W_o=RationalMatrix.zeros(*head.W_o.shape))
-    return Layer(replace(layer.attention, heads=(*layer.attention.heads, silent)), layer.mlp)
+    found = draw(st.lists(_silent_heads(layer.width, wanted.layer.head), max_size=1))
+    return Layer(replace(layer.attention, heads=(*layer.attention.heads, *found)), layer.mlp)
+
+
+@st.composite
+def _silent_heads(draw: DrawFn, d: int, demand: HeadDemand) -> Head:
+    head = draw_head(draw, d, demand)
+    if draw(st.booleans()):
+        return replace(head, W_v=RationalMatrix.zeros(*head.W_v.shape))
+    return replace(head, W_o=RationalMatrix.zeros(*head.W_o.shape))
 
 
 # --- one last token --------------------------------------------------------------------------------------------------
@@ -245,7 +246,7 @@ def _unseen_direction(draw: DrawFn, d: int, wanted: Wanted) -> tuple[Head, Row, 
     head, x_0, e = (
         draw_head(draw, d, wanted.layer.head),
         draw_vector(draw, d, wanted.entries),
-        draw(st.integers(0, d - 1)),
+        draw_index(draw, d),
     )
     W_q, W_k, W_v = head.W_q.rows(), head.W_k.rows(), head.W_v.rows()
     for row in W_v:
@@ -262,7 +263,7 @@ def _unseen_direction(draw: DrawFn, d: int, wanted: Wanted) -> tuple[Head, Row, 
 
 def _plateau(draw: DrawFn, d: int, wanted: Wanted) -> Memorizable:
     """Outputs in one row; there the MLP is constant between whole numbers around them."""
-    head, row = draw_head(draw, d, wanted.layer.head), draw(st.integers(0, d - 1))
+    head, row = draw_head(draw, d, wanted.layer.head), draw_index(draw, d)
     W_o = [values if i == row else [fmpq(0)] * len(values) for i, values in enumerate(head.W_o.rows())]
     attention = Attention((replace(head, W_o=RationalMatrix.of(W_o)),), causal=wanted.causal)
     P = of_tokens(draw_tokens(draw, d, draw(wanted.tokens), wanted.entries), d)

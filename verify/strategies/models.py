@@ -18,7 +18,7 @@ from constructions.numbers.rational import RationalLike, RationalMatrix
 from constructions.numbers.spectral_norm import within_norm
 from constructions.transformer import Attention, AttentionKind, FeedForward, Head, Layer, Transformer
 from verify.strategies.arguments import Size, elements_or, exact, invalid, one_of_kinds, sizes, whole
-from verify.strategies.matrices import FULL_RANK, SMALL, Demand, draw_matrix, draw_vector
+from verify.strategies.matrices import FULL_RANK, SMALL, Demand, draw_all, draw_index, draw_matrix
 
 UnitKind = Literal["relu", "modified"]
 Elements = SearchStrategy[RationalLike] | None
@@ -71,7 +71,7 @@ def _heads(draw: DrawFn, widths: SearchStrategy[int], demand: HeadDemand) -> Hea
 
 def draw_head(draw: DrawFn, d: int, demand: HeadDemand) -> Head:
     """The strategy as a function, as all that are called draw_… here: for strategies that draw many."""
-    s = draw(st.integers(1, d) if demand.sizes is None else demand.sizes)
+    s = 1 + draw_index(draw, d) if demand.sizes is None else draw(demand.sizes)
     shapes = ((s, d), (s, d), (s, d), (d, s))
     W_q, W_k, W_v, W_o = (draw_matrix(draw, *shape, demand.entries, demand.rank) for shape in shapes)
     b_q = draw_matrix(draw, s, 1, demand.entries) if demand.query_bias else RationalMatrix.zeros(s, 1)
@@ -99,9 +99,9 @@ def _piecewise_linear_units(draw: DrawFn, max_pieces: int, entries: SearchStrate
 
 def draw_unit(draw: DrawFn, max_pieces: int, entries: SearchStrategy[fmpq]) -> PiecewiseLinear:
     starts = [None, *sorted({draw(entries) for _ in range(draw(st.integers(0, max_pieces - 1)))})]
-    slopes = draw_vector(draw, len(starts), entries)
-    slopes[draw(st.integers(0, len(starts) - 1))] = fmpq(0)
-    return PiecewiseLinear(tuple(map(Piece, starts, slopes, draw_vector(draw, len(starts), entries))))
+    slopes = draw_all(draw, len(starts), entries)
+    slopes[draw_index(draw, len(starts))] = fmpq(0)
+    return PiecewiseLinear(tuple(map(Piece, starts, slopes, draw_all(draw, len(starts), entries))))
 
 
 def mlps(

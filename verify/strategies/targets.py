@@ -14,7 +14,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from constructions.numbers.rational import RationalLike
 from constructions.universality.piecewise_linear import Entry, PiecewiseLinearTarget, Point, Polyline
 from verify.strategies.arguments import Size, exact, invalid, sizes, whole
-from verify.strategies.matrices import SHARES, draw_vector, rationals
+from verify.strategies.matrices import SHARES, draw_all, rationals
 
 MOST_ROWS = 9
 """Names of variables have one digit for the row and one for the column."""
@@ -89,7 +89,7 @@ def _mixed(draw: DrawFn, n: int, constant: fmpq, max_pieces: int) -> tuple[tuple
     if not any(counts):
         counts[0] = 1
     weights = tuple(fmpq(count, sum(counts)) for count in counts)
-    shares = draw_vector(draw, n, SHARES)
+    shares = draw_all(draw, n, SHARES)
     if all(share == 0 for share in shares):
         shares[0] = fmpq(1)
     shape = draw_polyline(draw, constant / (max(weights) * sum(shares, fmpq(0))), max_pieces)

@@ -1,0 +1,40 @@
+"""Counterexamples to false claims end no larger than those made by hand (benchmarks/shrinking.py prints the table)."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "shrinking.py"
+spec = importlib.util.spec_from_file_location("shrinking", SCRIPT)
+assert spec is not None
+assert spec.loader is not None
+shrinking = importlib.util.module_from_spec(spec)
+sys.modules["shrinking"] = shrinking  # dataclasses look their module up
+spec.loader.exec_module(shrinking)
+
+SEED = 0
+QUICK = [name for name in shrinking.CLAIMS if name != "mask"]
+"""That search takes as long as all others together; the script runs it."""
+
+
+def test_there_are_at_least_ten() -> None:
+    assert len(QUICK) >= 10
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_counterexamples_end_as_small_as_those_made_by_hand(name: str) -> None:
+    claim = shrinking.CLAIMS[name]
+    assert not claim.holds(claim.by_hand)
+    found = claim.reported(SEED)
+    assert not claim.holds(found)
+    assert shrinking.Size.of(found).within(shrinking.Size.of(claim.by_hand)), found
+
+
+def test_sizes_count_all_numbers() -> None:
+    one = shrinking.Size.of((shrinking.row(1, -7), [shrinking.fmpq(1, 3)]))
+    assert one == shrinking.Size(numbers=3, side=2, numerator=7, denominator=3)
+    assert not one.within(shrinking.Size(numbers=3, side=2, numerator=7, denominator=2))

@@ -49,7 +49,7 @@ def run_console(text: str) -> str:
 
 def without_times(text: str) -> str:
     """What pytest prints differs from run to run in the seconds that it took."""
-    return re.sub(r"(\d (?:passed|failed|error)\w*) in [\d.]+s", r"\1 in 1.00s", text)
+    return re.sub(r"(\d (?:passed|failed|error)\w*) in [\d.]+s(?: \([\d:]+\))?", r"\1 in 1.00s", text)
 
 
 def check_console(text: str, scope: dict[str, object], name: str) -> None:

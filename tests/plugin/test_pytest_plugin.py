@@ -27,9 +27,10 @@ from verify.counterexample import Refuted
 claim = pytest.mark.claim("my-lemma")
 """
 QUICK = """
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 phases = [Phase.explicit, Phase.generate, Phase.shrink]
-settings.register_profile("quick", max_examples=50, database=None, derandomize=False, deadline=None, phases=phases)
+settings.register_profile("quick", max_examples=50, database=None, derandomize=False, deadline=None, phases=phases,
+                          suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("quick")
 """
 GENUINE = """

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
 import json
 import random
 import sys
+import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
@@ -35,6 +38,7 @@ from constructions.files import (  # noqa: E402
     read_model,
     read_prompt,
 )
+from verify.cli import main as promptcert  # noqa: E402
 from verify.counterexample import FormatError, demand_counterexample, read_counterexample  # noqa: E402
 from verify.target_record import RecordError, demand_record, read_record  # noqa: E402
 
@@ -102,8 +106,8 @@ def pool(most_bytes: int = 2500) -> Pool:
     for target in ("model", "data"):
         made.add(target, [x for x in examples if x.get("format") == f"promptcert-{target}/1"])
     made.add("prompt", [{"format": "promptcert-prompt/1", "P": [[1, "1/2"], [3, -4]], "radius": "1/8"}])
-    made.add("record", [sealed_record()])
-    made.add("counterexample", [sealed_counterexample(made.documents["kernel"][0])])
+    made.add("record", [target_record()])
+    made.add("counterexample", [sealed_counterexample()])
     for target, name in (("model", "model"), ("data", "data"), ("prompt", "prompt"), ("record", "target"),
                          ("counterexample", "counterexample"), ("kernel", "certificate")):  # fmt: skip
         path = ROOT / "verify" / "schemas" / f"{name}.schema.json"
@@ -111,14 +115,17 @@ def pool(most_bytes: int = 2500) -> Pool:
     return made
 
 
-def sealed_record() -> Json:
-    """Something in the shape of a target record: the schema is the guide of what follows from it."""
-    path = ROOT / "verify" / "schemas" / "target.schema.json"
-    schema = json.loads(path.read_text(encoding="utf-8"))
-    return sealed({**from_schema(random.Random("record"), schema, schema), "format": "promptcert-target/1"})
+def target_record() -> Json:
+    """The record of one target, as `promptcert universality` writes it."""
+    with tempfile.TemporaryDirectory(prefix="promptcert-fuzz-") as name, redirect_stdout(io.StringIO()):
+        code = promptcert(["universality", "--target=x", "--lipschitz=1", "--p=1", "--eps=1/4", "--out", name])
+        assert code == 0
+        record: Json = json.loads((Path(name) / "universality-target.json").read_text(encoding="utf-8"))
+        return record
 
 
-def sealed_counterexample(certificate: Json) -> Json:
+def sealed_counterexample() -> Json:
+    """Something in the shape of a counterexample, made from its schema."""
     path = ROOT / "verify" / "schemas" / "counterexample.schema.json"
     schema = json.loads(path.read_text(encoding="utf-8"))
     return sealed(from_schema(random.Random("counterexample"), schema, schema))

@@ -39,7 +39,7 @@ def quick_pool() -> Iterator[None]:
 
 def test_the_good_files_are_accepted(tmp_path: Path) -> None:
     good = targets.pool()
-    for target in ("kernel", "model", "data", "prompt"):
+    for target in TARGETS:
         assert good.files[target]
         for data in good.files[target]:
             outcome, _ = campaign.judged(Input(target, "good", data), tmp_path)

@@ -140,8 +140,8 @@ def matrices(
     >>> from verify.strategies import smallest
     >>> smallest(matrices(2, 3, full_rank=True)).rows()
     [[1, 0, 0], [0, 1, 0]]
-    >>> smallest(matrices(2, 2, max_rank=1), lambda W: W[1, 1] > 0).rows()
-    [[0, 0], [0, 1]]
+    >>> smallest(matrices(2, 2, max_rank=1), lambda W: W.rank() == 1).rows()
+    [[1, 0], [0, 0]]
     >>> smallest(matrices(2, 2, max_norm="1/3"), lambda W: W[0, 1] > 0).rows()
     [[0, 5/16], [0, 0]]
     """
@@ -267,7 +267,7 @@ def orthogonal_matrices(size: Size) -> SearchStrategy[RationalMatrix]:
 
     >>> from verify.strategies import smallest
     >>> smallest(orthogonal_matrices(2), lambda Q: Q[0, 0].q > 2).rows()
-    [[3/5, -4/5], [-4/5, -3/5]]
+    [[-3/5, -4/5], [-4/5, 3/5]]
     """
 
     return _orthogonal_matrices(sizes("size", size, st.nothing(), least=0))

@@ -7,7 +7,7 @@ BIN := .venv/bin
 audit: .venv/ready
 	$(BIN)/promptcert audit --out audit --jobs 2
 
-test: .venv/ready
+test: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	cd verify/kernel && ../../$(BIN)/mypy --strict .
@@ -28,6 +28,11 @@ formal: .venv/ready
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "promptcert needs Python >= 3.11, found " + sys.version)'
 	$(PYTHON) -m venv .venv
+	@echo "installing the dependencies into .venv (once, a few minutes)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/dev: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 

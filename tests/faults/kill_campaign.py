@@ -74,6 +74,8 @@ def start(folder: Path, out: Path, *options: str, largest_file: int | None = Non
     sys.stdout.flush()
     pid = os.fork()
     if pid:
+        while os.getpgid(pid) != pid:  # until it has a group of its own, which can be killed
+            time.sleep(0.001)
         return Run(pid, folder)
     code = BEFORE
     try:
@@ -154,11 +156,11 @@ def disturb(rng: random.Random, kind: str, folder: Path, out: Path, total: int) 
     run = start(folder, out, "--jobs", str(jobs))
     end = time.monotonic() + PATIENCE
     while run.alive() and len(kept(out)) < wanted and time.monotonic() < end:
-        time.sleep(0.002)
+        time.sleep(0.01)
     time.sleep(later)
     if kind == "worker":
         while run.alive() and not (workers := children(run.pid)) and time.monotonic() < end:
-            time.sleep(0.002)
+            time.sleep(0.01)
         if run.alive():
             with suppress(ProcessLookupError):
                 os.kill(rng.choice(workers), signal.SIGKILL)

@@ -53,7 +53,7 @@ def lifted(
 
 
 @dataclass(frozen=True)
-class Size:
+class SweepSize:
     """Width d, grid k, n columns, and the factor of the lift (c unless another is tried)."""
 
     d: int
@@ -78,7 +78,9 @@ class Size:
         return dict.fromkeys(ends + drawn)  # each once: a context is not told apart from itself
 
 
-def _fault(size: Size, contexts: Iterable[Context], decreasing: bool, places: bool) -> tuple[str, list[Context]] | None:
+def _fault(
+    size: SweepSize, contexts: Iterable[Context], decreasing: bool, places: bool
+) -> tuple[str, list[Context]] | None:
     """A column that is not lifted once, or two contexts whose last ids are less than δ apart."""
     seen = []
     for codes in contexts:
@@ -94,7 +96,7 @@ def _fault(size: Size, contexts: Iterable[Context], decreasing: bool, places: bo
     return None
 
 
-def _swept(search: Search, size: Size) -> Trial:
+def _swept(search: Search, size: SweepSize) -> Trial:
     left, right = size.sides
     decreasing, places = not search.keeps(ORDER), search.keeps(PLACES)
     what = f"d = {size.d}, k = {size.k}, n = {size.n}"
@@ -119,16 +121,16 @@ def _sweeps(search: Search) -> Iterator[Trial]:
     """Sizes at the edge of the sweep condition, then random ones."""
     part = search.factor(LIFT)
     for d, k, n in ((1, 2, 2), (1, 11, 2), (1, 12, 2), (1, 2, 3), (2, 2, 2), (1, 3, 3), (2, 2, 3), (1, 4, 4)):
-        yield _swept(search, Size(d, k, n, k**d * part))
+        yield _swept(search, SweepSize(d, k, n, k**d * part))
     while True:
         d, k, n = search.rng.randint(1, 2), search.rng.randint(2, 9), search.rng.randint(2, 7)
-        yield _swept(search, Size(d, k, n, k**d * part))
+        yield _swept(search, SweepSize(d, k, n, k**d * part))
 
 
 def _lifts(search: Search) -> Iterator[Trial]:
     """Lifts that are a little too small: the last ids of contexts come together where there are many columns."""
     for share, n in ((fmpq(9, 10), 6), (search.factor(LIFT), 8), (fmpq(98, 100), 8), (fmpq(999, 1000), 10)):
-        yield _swept(search, Size(1, 2, n, 2 * share))
+        yield _swept(search, SweepSize(1, 2, n, 2 * share))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from constructions.data import Dataset, Example
 from constructions.numbers.balls import BallMatrix
-from constructions.numbers.exponential import ExpFraction, ExpMatrix
+from constructions.numbers.exponential import ExpFraction
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.matrix import FieldError, Matrix, Piece, PiecewiseLinear
 from constructions.numbers.rational import RationalMatrix, column_vector, vector
 from constructions.transformer import Attention, AttentionKind, FeedForward, Head, Layer, Transformer

@@ -29,11 +29,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
-
-from verify.cli import main as promptcert  # noqa: E402
-
 CLAIMS = ("attention-split", "direction-lemma", "mlp-injectivity")
 PATIENCE = 300.0
 """Seconds after which a run that should have gone on or ended counts as hanging."""
@@ -43,57 +38,43 @@ PATIENCE = 300.0
 class Run:
     """An audit in a process and a process group of its own, with its output in files."""
 
-    pid: int
+    process: subprocess.Popen[bytes]
     folder: Path
-    code: int | None = None
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
     def alive(self) -> bool:
-        if self.code is None:
-            done, status = os.waitpid(self.pid, os.WNOHANG)
-            if done:
-                self.code = os.waitstatus_to_exitcode(status)
-        return self.code is None
+        return self.process.poll() is None
 
     def wait(self) -> int:
-        end = time.monotonic() + PATIENCE
-        while self.alive():
-            if time.monotonic() > end:
-                os.killpg(self.pid, signal.SIGKILL)
-                raise TimeoutError(f"the run did not end within {PATIENCE:.0f} s")
-            time.sleep(0.01)
-        assert self.code is not None
-        return self.code
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            raise TimeoutError(f"the run did not end within {PATIENCE:.0f} s") from None
 
     def said(self, stream: str) -> str:
         return (self.folder / stream).read_text(encoding="utf-8")
 
 
 def start(folder: Path, out: Path, *options: str, largest_file: int | None = None) -> Run:
-    """Begin ``promptcert audit --out OUT``: forked, so that fifty runs do not load everything fifty times."""
-    arguments = ["audit", *(word for claim in CLAIMS for word in ("--claim", claim)), "--out", str(out), *options]
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid:
-        while os.getpgid(pid) != pid:  # until it has a group of its own, which can be killed
-            time.sleep(0.001)
-        return Run(pid, folder)
-    code = BEFORE
-    try:
-        os.setsid()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        for number, name in ((1, "stdout"), (2, "stderr")):
-            os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
-        sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
+    """Begin ``promptcert audit --out OUT``."""
+    claims = [word for claim in CLAIMS for word in ("--claim", claim)]
+    code = "import sys; from verify.cli import main; sys.exit(main())"
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background may have been started without it
         if largest_file is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-        code = promptcert(arguments)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        from joblib.externals.loky import get_reusable_executor
 
-        get_reusable_executor().shutdown(wait=False, kill_workers=True)
-    finally:
-        os._exit(code)
+    with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, "audit", *claims, "--out", out, *options],
+            cwd=ROOT, stdout=stdout, stderr=stderr, start_new_session=True, preexec_fn=prepare,
+        )  # fmt: skip
+    return Run(process, folder)
 
 
 def children(pid: int) -> list[int]:
@@ -155,7 +136,7 @@ def disturb(rng: random.Random, kind: str, folder: Path, out: Path, total: int) 
     wanted, later = rng.randrange(2 if kind == "worker" else total), rng.random() * 0.2
     run = start(folder, out, "--jobs", str(jobs))
     end = time.monotonic() + PATIENCE
-    while run.alive() and len(kept(out)) < wanted and time.monotonic() < end:
+    while run.alive() and (not out.exists() or len(kept(out)) < wanted) and time.monotonic() < end:
         time.sleep(0.01)
     time.sleep(later)
     if kind == "worker":
@@ -197,9 +178,7 @@ def one(rng: random.Random, kind: str, expected: dict[str, bytes], folder: Path)
     return f"--jobs {jobs}: {resumed(run, kind, out, expected, folder)}"
 
 
-BEFORE = 70
-"""The exit code of a process that was interrupted before the command began."""
-CODES = {"kill": (-9, 0), "terminate": (-15, 0), "interrupt": (3, 0, BEFORE), "worker": (3, 0), "disk": (4, 0)}
+CODES = {"kill": (-9, 0), "terminate": (-15, 0), "interrupt": (3, 0), "worker": (3, 0), "disk": (4, 0)}
 SAYS = {
     "interrupt": "error: interrupted",
     "worker": "error: a worker process was killed",
@@ -212,14 +191,14 @@ def resumed(run: Run, kind: str, out: Path, expected: dict[str, bytes], folder: 
     said = run.said("stderr")
     demand(code in CODES[kind], f"exit code {code}, and said {said!r}")
     demand("Traceback" not in said, f"a traceback: {said!r}")
-    if code > 0 and code != BEFORE:
+    if code > 0:
         lines = [line for line in said.splitlines() if line.startswith("error: ")]
         demand(len(lines) == 1 and SAYS[kind] in lines[0], f"expected one line with {SAYS[kind]!r}, found {said!r}")
     for path in [*out.glob("cases/*.json"), *out.glob("certificates/*.json")]:
         json.loads(path.read_text(encoding="utf-8"))
     before = kept(out)
     again = start(folder, out, "--resume")
-    demand(again.wait() == 0, f"resumed: exit code {again.code}: {again.said('stderr')!r}")
+    demand((ended := again.wait()) == 0, f"resumed: exit code {ended}: {again.said('stderr')!r}")
     demand(before.items() <= kept(out).items(), "a case that was kept was made again")
     demand(content(out) == expected, "other files than those of the undisturbed run")
     return "finished before" if code == 0 else f"{len(before)} of {len(kept(out))} cases kept"

@@ -10,7 +10,8 @@ from flint import arb, arb_mat, fmpq
 
 from constructions.data import Dataset, Example, Query
 from constructions.numbers.balls import BallMatrix
-from constructions.numbers.exponential import ExpFraction, ExpMatrix
+from constructions.numbers.exponential import ExpFraction
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix, column_vector
 from constructions.single_layer.low_rank import ExactSolution, TriangularUpdate
 from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer

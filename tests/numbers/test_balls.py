@@ -16,7 +16,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from constructions.numbers.balls import PRECISION_CAP, BallMatrix, decided_sign, until_decided
-from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum
+from constructions.numbers.exponential import ExpFraction, ExpSum
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.matrix import Piece, PiecewiseLinear
 from constructions.numbers.rational import RationalMatrix
 from constructions.numbers.softmax import softmax

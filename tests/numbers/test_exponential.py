@@ -20,7 +20,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from constructions.numbers import exponential
-from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum, midpoint
+from constructions.numbers.exponential import ExpFraction, ExpSum, midpoint
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.matrix import FieldError, Piece, PiecewiseLinear
 from constructions.numbers.rational import RationalMatrix
 from constructions.numbers.softmax import softmax

@@ -10,7 +10,8 @@ import flint
 from flint import arb, arb_mat, fmpq
 
 from constructions.data import Dataset, Example, Query
-from constructions.numbers.exponential import ExpFraction, ExpMatrix
+from constructions.numbers.exponential import ExpFraction
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix, column_vector
 from constructions.single_layer.context import HeadView
 from constructions.single_layer.independence import Box, Contribution, DominantRows, IndependenceTree

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from layer_instances import demand_all_true
 from length_instances import PRECISION, asked_by_prompt, demand_tree, random_weights
 
-from constructions.numbers.exponential import ExpMatrix
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix
 from constructions.single_layer.prompt_length import (
     NotTightError,

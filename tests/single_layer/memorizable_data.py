@@ -18,7 +18,7 @@ from functools import lru_cache
 from flint import fmpq
 
 from constructions.data import Dataset, Example
-from constructions.numbers.exponential import ExpMatrix
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix, column_vector, dot
 from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
 from verify.instances import random_matrix, random_mlp

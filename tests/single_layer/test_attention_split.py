@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from layer_instances import Draw, demand_all_true, fraction, fractions, heads, integers, matrices, rows
 
-from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum
+from constructions.numbers.exponential import ExpFraction, ExpSum
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix, column_vector
 from constructions.single_layer.attention_split import split
 from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer

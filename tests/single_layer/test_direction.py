@@ -13,7 +13,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from layer_instances import Draw, demand_all_true, heads, integers, rationals, vectors
 
-from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum
+from constructions.numbers.exponential import ExpFraction, ExpSum
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix, column_vector, dot
 from constructions.single_layer.direction import DirectionError, context_token, required_score
 from constructions.transformer import Attention, Head

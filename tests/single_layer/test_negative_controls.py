@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from layer_instances import judged
 from memorizable_data import FAMILIES, Memorizable, memorizable
 
-from constructions.numbers.exponential import ExpMatrix
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix, column_vector
 from constructions.single_layer.context import HeadView
 from constructions.single_layer.decide import decide

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from layer_instances import Draw, demand_all_true, heads, integers, matrices
 
 from constructions.data import Dataset, Example
-from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum
+from constructions.numbers.exponential import ExpFraction, ExpSum
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix, column_vector, dot, vector
 from constructions.single_layer.context import HeadView
 from constructions.single_layer.decide import decide

@@ -15,7 +15,8 @@ from flint import fmpq, fmpz
 
 from constructions.data import Query
 from constructions.files import MAX_BYTES, write_text
-from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum
+from constructions.numbers.exponential import ExpFraction, ExpSum
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix
 from constructions.transformer import FeedForward, Head, Layer, Transformer
 from constructions.verdict import Evidence

@@ -5,7 +5,8 @@ transformer is written once. Floats appear only in searches, never here.
 """
 
 from constructions.numbers.balls import BallMatrix, until_decided
-from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum
+from constructions.numbers.exponential import ExpFraction, ExpSum
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.matrix import FieldError, Matrix, PiecewiseLinear
 from constructions.numbers.rational import RationalMatrix, column_vector, dot, rational, vector
 

@@ -8,7 +8,8 @@ from typing import TypeVar
 import flint
 from flint import arb, arb_mat, fmpq
 
-from constructions.numbers.exponential import ExpMatrix, midpoint
+from constructions.numbers.exponential import midpoint
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.matrix import Matrix, PiecewiseLinear, require_chain, require_columns, require_same_shape
 from constructions.numbers.rational import RationalMatrix
 from constructions.verdict import Undecided

@@ -72,15 +72,12 @@ def solve(M: fmpq_mat, at: Pivots, right: Sequence[fmpq]) -> list[fmpq]:
     >>> solve(M, pivots(M), [fmpq(3), fmpq(6), fmpq(5)])
     [5, 3, 0]
     """
-    minor = _part(M, at.rows, at.columns)
-    here = _solved(minor, [right[i] for i in at.rows])
-    x = [fmpq(0)] * M.ncols()
-    for j, value in zip(at.columns, here, strict=True):
-        x[j] = value
+    x = solve_minor(M, at, right)
     reached = (M * fmpq_mat(M.ncols(), 1, x)).entries() if M.ncols() else [fmpq(0)] * M.nrows()
     missed = next((i for i in range(M.nrows()) if reached[i] != right[i]), None)
     if missed is None:
         return x
+    minor = _part(M, at.rows, at.columns)
     weights = _solved(minor.transpose(), [M[missed, j] for j in at.columns])
     combined = fmpq_mat(1, M.nrows())
     combined[0, missed] = fmpq(1)
@@ -89,6 +86,20 @@ def solve(M: fmpq_mat, at: Pivots, right: Sequence[fmpq]) -> list[fmpq]:
     if any((combined * M).entries()):
         raise UnluckyPrimeError(f"the rank exceeds {at.number}, the rank modulo {PRIME}")
     raise NoSolutionError(f"row {missed} is a combination of other rows on the left, and not on the right")
+
+
+def solve_minor(M: fmpq_mat, at: Pivots, right: Sequence[fmpq]) -> list[fmpq]:
+    """The x with (M x)_i = right_i in the rows of the pivots ``at`` of M that is zero outside their columns.
+
+    >>> M = fmpq_mat([[0, 1, 2], [0, 2, 4], [1, 0, 0]])
+    >>> solve_minor(M, pivots(M), [fmpq(3), fmpq(7), fmpq(5)])
+    [5, 3, 0]
+    """
+    x = [fmpq(0)] * M.ncols()
+    here = _solved(_part(M, at.rows, at.columns), [right[i] for i in at.rows])
+    for j, value in zip(at.columns, here, strict=True):
+        x[j] = value
+    return x
 
 
 def _solved(minor: fmpq_mat, right: list[fmpq]) -> list[fmpq]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from constructions.numbers.balls import BallMatrix
-from constructions.numbers.exponential import ExpMatrix
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.matrix import Matrix
 from constructions.numbers.rational import RationalMatrix
 

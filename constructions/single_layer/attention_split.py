@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from flint import fmpq
 
-from constructions.numbers.exponential import ExpFraction, ExpMatrix
+from constructions.numbers.exponential import ExpFraction
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix
 from constructions.single_layer.context import HeadView
 from constructions.transformer import Head

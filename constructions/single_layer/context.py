@@ -14,7 +14,8 @@ from functools import cached_property
 import flint
 from flint import arb, fmpq
 
-from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum, midpoint
+from constructions.numbers.exponential import ExpFraction, ExpSum, midpoint
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix, column_vector
 from constructions.transformer import Head
 

@@ -14,10 +14,11 @@ from math import isfinite, log
 
 import flint
 import numpy as np
-from flint import arb, arb_mat, fmpq
+from flint import arb, fmpq
 from scipy.optimize import minimize_scalar
 
 from constructions.numbers.exponential import midpoint
+from constructions.numbers.pivots import solve_minor
 from constructions.numbers.rational import RationalMatrix, dot
 from constructions.single_layer.loss_problem import LossProblem, OneCombination
 from constructions.single_layer.prompt_law import realize
@@ -317,25 +318,19 @@ def _copies(mean: Row, n: int) -> RationalPrompt:
     return RationalPrompt(RationalMatrix.of_columns([_short(mean)]), (n,))
 
 
-def _short(row: Row) -> Row:
-    """Nearby rationals with denominator 2^TOKEN_BITS."""
-    power = fmpq(2) ** TOKEN_BITS
+def _short(row: Row, bits: int = TOKEN_BITS) -> Row:
+    """Nearby rationals with denominator 2^bits."""
+    power = fmpq(2) ** bits
     return [fmpq((x * power + fmpq(1, 2)).floor()) / power for x in row]
 
 
 def _mean(problem: LossProblem, u: Sequence[arb]) -> Row:
-    """A mean p̄ with V p̄ = u, for u in range V, up to rounding: what a largest minor of V gives, in balls."""
-    V, (rows, columns) = problem.V, (problem.V.pivots.rows, problem.V.pivots.columns)
-    minor = arb_mat([[arb(V[i, j]) for j in columns] for i in rows])
-    right = arb_mat([[u[i]] for i in rows])
-    try:
-        solution = minor.solve(right).entries() if rows else []
-    except ZeroDivisionError:
-        raise Undecided("V is so close to a matrix of lower rank that no prompt was found at this precision") from None
-    mean = [fmpq(0)] * V.shape[1]
-    for j, x in zip(columns, solution, strict=True):
-        mean[j] = midpoint(x)
-    return mean
+    """The mean p̄ with V p̄ = u up to rounding of u, for u in range V: one exact solve with a largest minor of V.
+
+    What is rounded is u, before the solve: the output is near u however ill-conditioned V is.
+    """
+    right = _short([midpoint(x) for x in u], 2 * TOKEN_BITS)
+    return _short(solve_minor(problem.V.mat, problem.V.pivots, right), 2 * TOKEN_BITS)
 
 
 def _dyadic(x: float) -> fmpq:

@@ -12,7 +12,7 @@ from itertools import combinations
 from flint import fmpq
 
 from constructions.data import Dataset, Query
-from constructions.numbers.exponential import ExpMatrix
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.matrix import FieldError, Matrix
 from constructions.numbers.rational import RationalMatrix, column_vector
 from constructions.single_layer.decide_heads import HeadsAnswer, answer_heads, search_prompt

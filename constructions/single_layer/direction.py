@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from flint import fmpq
 
-from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum
+from constructions.numbers.exponential import ExpFraction, ExpSum
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalLike, RationalMatrix, column_vector, dot, rational
 from constructions.transformer import Head
 

@@ -22,7 +22,7 @@ from flint import arb, arb_mat, fmpq
 from numpy.typing import NDArray
 
 from constructions.data import Dataset, Example, Query
-from constructions.numbers.exponential import ExpSum, midpoint
+from constructions.numbers.exponential import ExpSum, enclosures, midpoint
 from constructions.numbers.rational import RationalMatrix, column_vector, dot
 from constructions.single_layer.context import HeadView
 from constructions.single_layer.loss_chart import Chart, State, between
@@ -198,8 +198,8 @@ class OneCombination:
         shift = ExpSum.exp(-problem.reference)
         self.n, self.d = len(a), len(problem.q)
         with flint.ctx.workprec(precision):
-            self.S = [(view.mass * shift).enclosure() for view in problem.views]
-            sums = [[(b * shift).enclosure() for b in view.sums] for view in problem.views]
+            self.S = enclosures([view.mass * shift for view in problem.views])
+            sums = [enclosures([b * shift for b in view.sums]) for view in problem.views]
             self.a = arb_mat(self.d, self.n, [arb(inner[k][i]) for i in range(self.d) for k in range(self.n)])
             C = [[b - S * arb(x) for b, x in zip(sums[k], inner[k], strict=True)] for k, S in enumerate(self.S)]
             self.C = arb_mat(self.d, self.n, [C[k][i] for i in range(self.d) for k in range(self.n)])

@@ -20,7 +20,8 @@ from itertools import combinations
 from flint import fmpq
 
 from constructions.data import Dataset, Example
-from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum
+from constructions.numbers.exponential import ExpFraction, ExpSum
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalLike, RationalMatrix, column_vector, dot, vector
 from constructions.single_layer.direction import required_score, token_for_mean
 from constructions.single_layer.preimage import Preimage, preimage

@@ -20,7 +20,8 @@ import flint
 from flint import arb, fmpq
 
 from constructions.numbers.balls import BallMatrix, decided_sign, until_decided
-from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum, midpoint
+from constructions.numbers.exponential import ExpFraction, ExpSum, midpoint
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix, dot
 from constructions.verdict import Undecided
 

@@ -7,7 +7,8 @@ from functools import partial
 
 from flint import fmpq
 
-from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum
+from constructions.numbers.exponential import ExpFraction, ExpSum
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix, column_vector, dot
 from constructions.single_layer.direction import context_token, required_score
 from constructions.transformer import Attention, Head

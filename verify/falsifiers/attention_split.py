@@ -6,7 +6,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from constructions.numbers.exponential import ExpFraction, ExpMatrix
+from constructions.numbers.exponential import ExpFraction
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.matrix import Matrix
 from constructions.numbers.rational import RationalMatrix
 from constructions.single_layer.context import HeadView

@@ -15,7 +15,8 @@ import flint
 from flint import fmpq
 
 from constructions.numbers.balls import BallMatrix
-from constructions.numbers.exponential import ExpFraction, ExpMatrix, ExpSum
+from constructions.numbers.exponential import ExpFraction, ExpSum
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.matrix import Matrix
 from constructions.numbers.rational import RationalMatrix, column_vector, dot
 from constructions.single_layer.direction import token_for_mean

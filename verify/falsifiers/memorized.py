@@ -12,7 +12,8 @@ from functools import cached_property
 
 from flint import fmpq
 
-from constructions.numbers.exponential import ExpFraction, ExpMatrix
+from constructions.numbers.exponential import ExpFraction
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix
 from constructions.transformer import Attention, FeedForward, Layer
 from verify.counterexample import Counterexample

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from constructions.numbers.exponential import ExpMatrix
+from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix, column_vector
 from constructions.transformer import Transformer
 from verify.report.figures.style import INK, MUTED, RULE, SERIES, new_figure

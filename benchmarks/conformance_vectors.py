@@ -23,7 +23,7 @@ from typing import Any
 import flint
 from flint import arb, fmpq, fmpz
 
-from constructions.files import write_text
+from constructions.documents import write_text
 from constructions.numbers.exponential import ExpSum, midpoint
 from verify.certificate import canonical, exp_sum, integer, seal
 from verify.kernel_process import check_files

@@ -16,8 +16,9 @@ from flint import fmpq
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from constructions import files
-from constructions.files import InputError, PromptBox, read_data, read_model, read_prompt
+from constructions import documents
+from constructions.documents import InputError
+from constructions.files import PromptBox, read_data, read_model, read_prompt
 from constructions.numbers.matrix import Piece, PiecewiseLinear
 from constructions.numbers.rational import RationalMatrix, column_vector
 from constructions.transformer import FeedForward, Head
@@ -191,7 +192,7 @@ RAGGED = [[1, 2], [3]]
 CASES: list[tuple[str, tuple[Any, ...], Any, str]] = [
     # format
     ("model", ("format",), "promptcert-model/2", 'format: expected "promptcert-model/1", found the string "promptcert-model/2"'),
-    ("model", ("format",), "promptcert-data/1", 'format: expected "promptcert-model/1", found the string "promptcert-data/1"'),
+    ("model", ("format",), "promptcert-data/1", 'format: expected "promptcert-model/1", found the string "promptcert-data/1" (are two files swapped?)'),
     ("model", ("format",), 1, 'format: expected "promptcert-model/1", found the number 1'),
     ("data", ("format",), None, 'format: expected "promptcert-data/1", found null'),
     ("prompt", ("format",), DELETE, 'format: expected "promptcert-prompt/1", found no such field'),
@@ -204,6 +205,8 @@ CASES: list[tuple[str, tuple[Any, ...], Any, str]] = [
     ("model", ("colour",), 1, 'expected only the fields format, layers, E, causal, found the unknown field "colour"'),
     ("model", (*L0, "W_3"), 1, 'layers[0]: expected only the fields heads, attention, W_1, b_1, W_2, b_2, units, found the unknown field "W_3"'),
     ("model", (*H0, "b_k"), 1, 'layers[0].heads[0]: expected only the fields W_q, W_k, W_v, W_o, b_q, found the unknown field "b_k"'),
+    ("model", (*H0, "wk"), 1, 'layers[0].heads[0]: expected only the fields W_q, W_k, W_v, W_o, b_q, found the unknown field "wk" (did you mean \'W_k\'?)'),
+    ("data", ("example",), [], 'expected only the fields format, examples, found the unknown field "example" (did you mean \'examples\'?)'),
     ("model", (*L0, "units", 1, 0, "to"), 1, 'layers[0].units[1][0]: expected only the fields from, slope, intercept, found the unknown field "to"'),
     ("data", ("examples", 0, "z\n" * 100), 1, 'examples[0]: expected only the fields X, y, Y, found the unknown field "' + "z\\n" * 18 + "z\\…"),
     ("model", ("layers",), DELETE, "expected the field 'layers', found only 'format', 'E', 'causal'"),
@@ -254,7 +257,7 @@ CASES: list[tuple[str, tuple[Any, ...], Any, str]] = [
     ("prompt", ("P",), [], "P: expected a list of at least 1 rows, found 0"),
     ("prompt", ("P",), [[]], "P[0]: expected a list of at least 1 numbers, found 0"),
     # shapes
-    ("model", (*H0, "W_q"), RAGGED, "layers[0].heads[0].W_q[1]: expected 2 entries, found 1"),
+    ("model", (*H0, "W_q"), RAGGED, "layers[0].heads[0].W_q[1]: expected 2 entries as in row 0, found 1"),
     ("model", (*H0, "W_q"), [[1, 2], [3, 4]], "layers[0].heads[0].W_k: expected 2 rows, found 1"),
     ("model", (*H0, "W_k"), [[1, 2, 3]], "layers[0].heads[0].W_k[0]: expected 2 entries, found 3"),
     ("model", (*H0, "W_v"), RAGGED, "layers[0].heads[0].W_v: expected 1 rows, found 2"),
@@ -275,15 +278,15 @@ CASES: list[tuple[str, tuple[Any, ...], Any, str]] = [
     ("model", (*L0, "b_2"), [1], "layers[0].b_2: expected 2 entries, found 1"),
     ("model", ("layers", 1, "heads"), [{name: [[1]] for name in ("W_q", "W_k", "W_v")}], "layer 1: expected width 2 as in layer 0, found 1"),
     ("model", ("E",), [[1, 2]], "E: expected 2 rows, found 1"),
-    ("model", ("E",), RAGGED, "E[1]: expected 2 entries, found 1"),
-    ("data", ("examples", 0, "X"), RAGGED, "examples[0].X[1]: expected 2 entries, found 1"),
+    ("model", ("E",), RAGGED, "E[1]: expected 2 entries as in row 0, found 1"),
+    ("data", ("examples", 0, "X"), RAGGED, "examples[0].X[1]: expected 2 entries as in row 0, found 1"),
     ("data", ("examples", 0, "y"), [1, 2, 3], "examples[0].y: expected 2 entries, found 3"),
     ("data", ("examples", 1, "Y"), [[1, 2]], "examples[1].Y: expected 2 rows, found 1"),
     ("data", ("examples", 1, "Y"), [[1], [2]], "examples[1].Y[0]: expected 2 entries, found 1"),
     ("data", ("examples", 1), {"X": [[1]], "y": [1]}, "example 1: expected 2 rows as in example 0, found 1"),
     ("data", ("examples", 0, "Y"), [[1]], "examples[0]: expected exactly one of the fields 'y' and 'Y', found both"),
     ("data", ("examples", 0, "y"), DELETE, "examples[0]: expected exactly one of the fields 'y' and 'Y', found neither"),
-    ("prompt", ("P", 1), [1], "P[1]: expected 2 entries, found 1"),
+    ("prompt", ("P", 1), [1], "P[1]: expected 2 entries as in row 0, found 1"),
     # units
     ("model", (*L0, "units"), [UNIT, UNIT], "layers[0]: units: expected one for each of the 3 hidden units, found 2"),
     ("model", (*L0, "units"), [UNIT] * 4, "layers[0]: units: expected one for each of the 3 hidden units, found 4"),
@@ -364,15 +367,15 @@ def test_a_duplicate_field_deep_inside(folder: Path) -> None:
 def test_limits_of_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(folder, PROMPT)
     size = path.stat().st_size
-    monkeypatch.setattr(files, "MAX_BYTES", size)
+    monkeypatch.setattr(documents, "MAX_BYTES", size)
     read_prompt(path)
-    monkeypatch.setattr(files, "MAX_BYTES", size - 1)
+    monkeypatch.setattr(documents, "MAX_BYTES", size - 1)
     with pytest.raises(InputError, match=f"expected at most {size - 1} bytes, found more"):
         read_prompt(path)
     monkeypatch.undo()
-    monkeypatch.setattr(files, "MAX_ENTRIES", 4)
+    monkeypatch.setattr(documents, "MAX_ENTRIES", 4)
     read_prompt(path)
-    monkeypatch.setattr(files, "MAX_ENTRIES", 3)
+    monkeypatch.setattr(documents, "MAX_ENTRIES", 3)
     with pytest.raises(InputError, match="P: expected at most 3 entries, found 4"):
         read_prompt(path)
 
@@ -380,7 +383,7 @@ def test_limits_of_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_endless_device_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/dev/zero").exists():
         pytest.skip("needs /dev/zero")
-    monkeypatch.setattr(files, "MAX_BYTES", 1 << 16)
+    monkeypatch.setattr(documents, "MAX_BYTES", 1 << 16)
     with pytest.raises(InputError, match="expected at most 65536 bytes, found more"):
         read_model("/dev/zero")
 
@@ -492,3 +495,11 @@ def test_any_bytes_are_refused_in_one_line(folder: Path, content: bytes) -> None
         with pytest.raises(InputError):
             read(path)
         refused_or_read(read, path)
+
+
+def test_the_width_of_the_model(folder: Path) -> None:
+    """Of X and y, the one that does not fit the model is blamed."""
+    path = written(folder, DATA)
+    assert read_data(path, 2) == read_data(path)
+    with pytest.raises(InputError, match=r"examples\[0\]\.X: expected 3 rows, the width of the model, found 2$"):
+        read_data(path, 3)

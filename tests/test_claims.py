@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from constructions.files import InputError
+from constructions.documents import InputError
 from constructions.verdict import Evidence, Undecided, Verdict
 from verify import audit as runner
 from verify import search

@@ -17,18 +17,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from constructions.data import Dataset, Example
-from constructions.files import (
-    InputError,
-    PromptBox,
-    data_json,
-    model_json,
-    prompt_json,
-    read_data,
-    read_model,
-    read_prompt,
-    write_json,
-    write_text,
-)
+from constructions.documents import InputError, write_json, write_text
+from constructions.files import PromptBox, data_json, model_json, prompt_json, read_data, read_model, read_prompt
 from constructions.numbers.matrix import Piece, PiecewiseLinear
 from constructions.numbers.rational import RationalMatrix
 from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer

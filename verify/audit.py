@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from constructions.files import InputError, write_text
+from constructions.documents import InputError, write_text
 from constructions.verdict import Evidence, Verdict
 from verify.certificate import seal, toolkit
 from verify.claims import Settings

@@ -14,7 +14,7 @@ from typing import Any
 from flint import fmpq, fmpz
 
 from constructions.data import Query
-from constructions.files import MAX_BYTES, write_text
+from constructions.documents import MAX_BYTES, write_text
 from constructions.numbers.exponential import ExpFraction, ExpSum
 from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix

@@ -8,10 +8,11 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from types import FrameType
 from typing import Any, NoReturn
 
-from constructions.files import InputError
+from constructions.documents import InputError
 from constructions.verdict import Undecided
 from verify import __version__
 from verify.commands import (
@@ -57,6 +58,11 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{**settings, "allow_abbrev": False})
 
+    @property
+    def options(self) -> list[str]:
+        """All options of this command."""
+        return list(self._option_string_actions)
+
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         print(f"error: {message}", file=sys.stderr)
@@ -68,10 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     input)."""
     parser = _Parser(prog="promptcert", description="Theorems about prompt tuning, run and certified.")
     parser.add_argument("--version", action="version", version=f"promptcert {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND", parser_class=_Parser)
     for module in COMMANDS:
         module.add_parser(commands)
-    args = parser.parse_args(arguments)
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        commands.choices[args.command].error(_unknown(unknown, commands.choices[args.command].options))
     answer = _answer(args)
     output = _json(answer.document) if args.format == "json" else _encodable(answer.text)
     try:
@@ -84,6 +92,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: standard output: cannot be written: {error.strerror or error}", file=sys.stderr)
         return int(Exit.BAD_INPUT)
     return int(answer.code)
+
+
+def _unknown(words: Sequence[str], options: Sequence[str]) -> str:
+    """What argparse says of words that are left over, with the option that the first one resembles."""
+    near = get_close_matches(words[0].partition("=")[0], options, 1) if words[0].startswith("-") else []
+    return f"unrecognized arguments: {' '.join(words)}" + (f" (did you mean {near[0]}?)" if near else "")
 
 
 def _discard_output() -> None:

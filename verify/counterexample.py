@@ -17,7 +17,8 @@ from typing import Any
 from flint import fmpq, fmpz
 
 from constructions.data import Dataset
-from constructions.files import InputError, data_json, model_json, number_json, rows_json, write_text
+from constructions.documents import InputError, write_text
+from constructions.files import data_json, model_json, number_json, rows_json
 from constructions.numbers.rational import RationalMatrix
 from constructions.transformer import FeedForward, Head, Layer, Transformer
 from constructions.verdict import Evidence

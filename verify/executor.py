@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import joblib
 
-from constructions.files import InputError
+from constructions.documents import InputError
 from verify.resumable import WorkerLostError, in_processes
 
 SCHEME = "dask"
@@ -60,7 +60,7 @@ class Dask:
         >>> Dask.at("http://localhost:8786")
         Traceback (most recent call last):
             ...
-        constructions.files.InputError: --executor: expected dask://HOST:PORT, found 'http://localhost:8786'
+        constructions.documents.InputError: --executor: expected dask://HOST:PORT, found 'http://localhost:8786'
         """
         try:
             parts = urlsplit(url)

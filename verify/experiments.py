@@ -15,10 +15,11 @@ import joblib
 import numpy as np
 from flint import fmpq
 
+from constructions.documents import write_json
 from constructions.experiments.comparison import Interval, Level, curve, reached
 from constructions.experiments.prompt_loss import Array
 from constructions.experiments.training import Plan, Run, Trainee, trainee
-from constructions.files import data_json, model_json, write_json
+from constructions.files import data_json, model_json
 from constructions.numbers.rational import decimal, rational
 from constructions.single_layer.low_rank import triangular_update
 from verify.certificate import Certificate, toolkit

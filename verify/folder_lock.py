@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from constructions.files import InputError
+from constructions.documents import InputError
 
 LOCK = ".lock"
 """The system keeps the lock, not the file: the file stays, empty unless a run is at work (or was killed). What stands

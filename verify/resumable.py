@@ -17,7 +17,7 @@ from typing import Any
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from constructions.files import InputError, write_text
+from constructions.documents import InputError, write_text
 from verify.certificate import toolkit
 from verify.folder_lock import locked
 from verify.kernel_process import KERNEL

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from constructions.checkpoints.tensors import Tensors
-from constructions.files import InputError, read_document
+from constructions.documents import InputError, read_document
 
 MAPPING_FORMAT = "promptcert-mapping/1"
 MATRICES = ("W_q", "W_k", "W_v", "W_qkv", "W_o", "W_1", "W_2", "W_gate")

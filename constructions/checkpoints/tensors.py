@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from constructions.files import InputError
+from constructions.documents import InputError
 from constructions.numbers.dyadic import Floats
 
 KINDS = ("F64", "F32", "F16", "BF16")

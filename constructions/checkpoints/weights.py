@@ -12,7 +12,7 @@ import numpy as np
 
 from constructions.checkpoints.naming import BIASES, MATRICES, Family, Naming
 from constructions.checkpoints.tensors import Tensors
-from constructions.files import InputError
+from constructions.documents import InputError
 from constructions.numbers.dyadic import Floats
 
 HEADS = ("num_attention_heads", "n_head", "n_heads")

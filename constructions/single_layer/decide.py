@@ -75,7 +75,10 @@ def decide(model: Transformer, data: Dataset, prompt_length: int | None = None, 
         return Decision(Memorization.UNDECIDED, None, reason, without_prompt=without_prompt)
 
     if len(model.layers) > 1:
-        return undecided(f"the model has {len(model.layers)} layers; what is proved here is about a single layer")
+        return undecided(
+            f"the model has {len(model.layers)} layers; what is proved here is about a single layer "
+            "(promptcert depth says what is known of several)"
+        )
     layer = model.layers[0]
     if layer.attention.kind != "softmax":
         return undecided("hardmax attention: a prompt can take over the whole attention, the split does not hold")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from constructions.checkpoints.naming import find_naming, read_mapping
 from constructions.checkpoints.tensors import open_tensors
 from constructions.checkpoints.weights import LayerWeights, count_heads, read_layer
-from constructions.files import InputError
+from constructions.documents import InputError
 from constructions.numbers.dyadic import dyadic
 
 ROLES = ("W_q", "W_k", "W_v", "W_o", "W_1", "W_2", "W_gate", "b_q", "b_k", "b_v", "b_o", "b_1", "b_2")

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from constructions.files import data_json, model_json, write_json
+from constructions.documents import write_json
+from constructions.files import data_json, model_json
 from constructions.numbers.rational import RationalMatrix
 from constructions.single_layer.pair import closeness_pair
 from constructions.transformer import Attention, FeedForward, Head, Layer

@@ -73,7 +73,11 @@ MODELS: dict[str, tuple[str, list[str], bool]] = {
     "null-as-number": (in_W_q("null"), [f"{FIELD}[1][0]", "number", "found null"], True),
     "list-as-number": (in_W_q("[1]"), [f"{FIELD}[1][0]", "number", "a list of 1"], True),
     "object-as-number": (in_W_q('{"p": 1}'), [f"{FIELD}[1][0]", "number", "an object"], True),
-    "ragged": (MODEL.replace(W_Q, '"W_q": [[1, 0], [0]]'), [f"{FIELD}[1]", "expected 2 entries, found 1"], False),
+    "ragged": (
+        MODEL.replace(W_Q, '"W_q": [[1, 0], [0]]'),
+        [f"{FIELD}[1]", "2 entries as in row 0, found 1"],
+        False,
+    ),
     "empty-matrix": (MODEL.replace(W_Q, '"W_q": []'), [FIELD, "at least 1", "found 0"], True),
     "empty-rows": (MODEL.replace(W_Q, '"W_q": [[], []]'), [f"{FIELD}[0]", "at least 1", "found 0"], True),
     "vector-as-matrix": (MODEL.replace(W_Q, '"W_q": [1, 0]'), [f"{FIELD}[0]", "a list", "the number 1"], True),
@@ -118,7 +122,11 @@ DATASETS: dict[str, tuple[str, list[str], bool]] = {
     "both-targets": (DATA.replace('"y"', '"Y": [[1, 1], [1, 1]], "y"'), ["examples[0]", "both"], True),
     "X-empty": (DATA.replace("[[1, 0], [2, 1]]", "[]"), ["examples[0].X", "found 0"], True),
     "X-without-tokens": (DATA.replace("[[1, 0], [2, 1]]", "[[], []]"), ["examples[0].X[0]", "found 0"], True),
-    "X-ragged": (DATA.replace("[[1, 0], [2, 1]]", "[[1, 0], [2]]"), ["examples[0].X[1]", "2 entries, found 1"], False),
+    "X-ragged": (
+        DATA.replace("[[1, 0], [2, 1]]", "[[1, 0], [2]]"),
+        ["examples[0].X[1]", "as in row 0, found 1"],
+        False,
+    ),
     "y-length": (DATA.replace('"y": [1, 0]', '"y": [1]'), ["examples[0].y", "2 entries, found 1"], False),
     "y-empty": (DATA.replace('"y": [1, 0]', '"y": []'), ["examples[0].y", "found 0"], True),
     "Y-shape": (DATA.replace('"y": [1, 0]', '"Y": [[1], [0]]'), ["examples[0].Y[0]", "2 entries, found 1"], False),
@@ -127,7 +135,7 @@ DATASETS: dict[str, tuple[str, list[str], bool]] = {
     "y-huge": (in_y("1e999999999"), ["examples[0].y[1]", "10^4000"], False),
     "widths": (
         DATA.removesuffix("]}") + ', {"X": [[1]], "y": [1]}]}',
-        ["example 1", "expected 2 rows as in example 0, found 1"],
+        ["examples[1].X", "expected 2 rows, the width of the model, found 1"],
         False,
     ),
 }
@@ -189,8 +197,9 @@ def test_the_table_starts_from_good_input(run, inputs, validate) -> None:
 def test_widths_of_model_and_data(refused, inputs) -> None:
     model = inputs.model(3)
     data = inputs.data({"X": [[1, 0], [2, 1]], "y": [1, 0]})
-    assert "model.json with " in (line := refused(4, "decide", model, data))
-    assert "the model has width 3, the examples have 2 rows" in line
+    assert "data.json: examples[0].X: expected 3 rows, the width of the model, found 2" in refused(
+        4, "decide", model, data
+    )
 
 
 @pytest.mark.parametrize(
@@ -281,6 +290,21 @@ def test_usage_error(run, inputs, name: str) -> None:
     usage, *_, error = done.err.splitlines()
     assert usage.startswith("usage: promptcert")
     assert error.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--promptlength=3"], "--promptlength=3 (did you mean --prompt-length?)"),
+        (["--zzz", "more.json"], "--zzz more.json"),
+        (["more.json"], "more.json"),
+    ],
+)
+def test_unknown_words_are_the_commands_own_matter(run, words: list[str], says: str) -> None:
+    done = run("decide", "model.json", "data.json", *words)
+    usage, *_, error = done.err.splitlines()
+    assert usage.startswith("usage: promptcert decide [")
+    assert error == f"error: unrecognized arguments: {says}"
 
 
 @pytest.mark.parametrize("command", ["audit", "decide", "check", "show", "doctor"])

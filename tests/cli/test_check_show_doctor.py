@@ -142,6 +142,17 @@ def test_garbage_is_not_a_certificate(run, run_json, certificates: Path, tmp_pat
     assert (code, told["certificate"], told["kernel"]) == (4, None, "not a certificate")
 
 
+@pytest.mark.parametrize(("name", "what"), [("gentle", "a model: "), ("pair", "a dataset: ")])
+def test_our_other_files_are_called_by_their_names(run, run_json, name: str, what: str) -> None:
+    path = Path(__file__).parents[2] / "docs" / "examples" / f"{name}.json"
+    done = run("check", path)
+    assert (done.code, done.err) == (4, "")
+    assert done.out.startswith(f"{path}: not a certificate: {what}promptcert decide, floor")
+    assert run("show", path) == done
+    _, document = run_json("show", path)
+    assert document["sentence"].startswith(what)
+
+
 def test_huge_integers(run, run_json, certificates: Path, tmp_path: Path) -> None:
     """Long is fine, past the limit is over limits (exit 3), and neither is told digit by digit."""
     content = loaded(certificates / "attention-split-zero-weights.json")

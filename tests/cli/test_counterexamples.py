@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jsonschema import ValidationError
 
 from constructions.data import Dataset, Example
-from constructions.files import InputError
+from constructions.documents import InputError
 from constructions.numbers.rational import RationalMatrix
 from constructions.transformer import Attention, FeedForward, Head, Layer
 from constructions.verdict import Evidence

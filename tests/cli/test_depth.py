@@ -10,7 +10,8 @@ from flint import fmpq
 
 from constructions.depth.collapse import collapse
 from constructions.depth.constants import Region
-from constructions.files import model_json, write_json
+from constructions.documents import write_json
+from constructions.files import model_json
 from constructions.transformer import Attention, FeedForward, Layer, Transformer
 from verify.commands.depth import decimal_above, decimal_below
 from verify.instances import contractive_stack, random_layer

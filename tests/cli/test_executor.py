@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from constructions.files import InputError
+from constructions.documents import InputError
 from verify import audit as runner
 from verify import executor
 from verify.audit import audit

@@ -180,7 +180,7 @@ def test_prompts(validate, inputs) -> None:
     [{"radius": -1}, {"radius": "-1/2"}, {"radius": "-0.001"}, {"P": []}, {"P": [[]]}, {"P": [["x"]]}, {"X": 1}],
 )
 def test_bad_prompts(validate, inputs, change: Json) -> None:
-    from constructions.files import InputError
+    from constructions.documents import InputError
 
     content = {"format": "promptcert-prompt/1", "P": [[1]], **change}
     with pytest.raises(ValidationError):
@@ -200,7 +200,7 @@ def test_number_strings_that_reader_and_schema_take(validate, inputs, text: str)
     "text", ["", " ", ".5", "5.", "1e", "1/2/3", "1 /2", "1e5/2", "--1", "1_000", "∞", "0x1", "1/0"]
 )
 def test_number_strings_that_reader_and_schema_refuse(validate, inputs, text: str) -> None:
-    from constructions.files import InputError
+    from constructions.documents import InputError
 
     content = {"format": "promptcert-prompt/1", "P": [[text]]}
     with pytest.raises(ValidationError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from constructions.files import InputError
+from constructions.documents import InputError
 from verify.audit import audit
 from verify.certificate import canonical, seal
 from verify.claims import REGISTRY, Settings, sources
@@ -110,6 +110,25 @@ def test_nothing_is_left_of_what_was_believed_before(run, module, tmp_path: Path
     run("audit", "--module", module(REFUTED), "--out", out)
     assert list((out / "certificates").iterdir()) == []
     assert "    counterexample: kept with --out DIR\n" in run("audit", "--module", module(REFUTED)).out
+
+
+def test_the_arguments_of_a_check_that_breaks_are_told(run, module) -> None:
+    source = """
+from hypothesis import strategies as st
+from constructions.verdict import Verdict
+from verify.claims.claim import Claim
+from verify.user_claims import property_case
+
+def check(n):
+    1 / n
+
+def cases(settings):
+    return [property_case("only", {"n": st.just(0)}, check, settings=settings)]
+
+CLAIMS = (Claim("my-lemma", "t", "s", "mine", "nothing", cases, Verdict.PROVED),)
+"""
+    told = run("audit", "--module", module(source)).out
+    assert "mine.py:8: ZeroDivisionError: division by zero; Failing test case: test( v={'n': 0}, )\n" in told
 
 
 UNDECIDED: dict[str, tuple[str, str]] = {

@@ -25,10 +25,10 @@ except ImportError:
     print("fuzz_atheris: skipped: expected the package atheris: pip install 'promptcert[fuzz]'")
     sys.exit(0)
 
-with atheris.instrument_imports(include=["verdict", "reading", "limits", "rational", "constructions.files"]):
+with atheris.instrument_imports(include=["verdict", "reading", "limits", "rational", "constructions.documents"]):
     import verdict  # noqa: F401
 
-    import constructions.files  # noqa: F401
+    import constructions.documents  # noqa: F401
 
 import json  # noqa: E402
 

@@ -29,8 +29,8 @@ import depth_oracle  # noqa: E402
 import length_oracle  # noqa: E402
 from fuzz_mutants import Json, Raw, bytes_mutant, from_schema, places, remember, structure_mutant, written  # noqa: E402
 
+from constructions.documents import InputError  # noqa: E402
 from constructions.files import (  # noqa: E402
-    InputError,
     data_json,
     model_json,
     prompt_json,

@@ -15,7 +15,8 @@ from law_instances import Instance, consistent, fold, instance_of, model_loss, r
 from test_one_example import needs
 
 from constructions.data import Dataset, Example
-from constructions.files import data_json, model_json, read_prompt, write_json
+from constructions.documents import write_json
+from constructions.files import data_json, model_json, read_prompt
 from constructions.numbers.rational import RationalMatrix, decimal
 from constructions.single_layer.one_query import decide_one_query
 from constructions.transformer import FeedForward, Transformer

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from constructions.files import InputError
+from constructions.documents import InputError
 from constructions.verdict import Verdict
 from verify.claims import REGISTRY
 from verify.claims.claim import Case, Claim, Origin, Settings
@@ -203,8 +203,14 @@ def said(error: BaseException, path: str) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).encode("utf-8", "backslashreplace").decode().split())
-    return f"{type(error).__name__}: {text:.300}" if text else type(error).__name__
+    # hypothesis notes the arguments on an exception
+    parts = [str(error), *dict.fromkeys(getattr(error, "__notes__", ()))]
+    text = "; ".join(part for part in (_in_line(part) for part in parts) if part)
+    return f"{type(error).__name__}: {text:.400}" if text else type(error).__name__
+
+
+def _in_line(text: str) -> str:
+    return " ".join(text.encode("utf-8", "backslashreplace").decode().split())
 
 
 def _kind(value: object) -> str:

@@ -14,7 +14,7 @@ from flint import fmpq
 from rich.console import Console
 from rich.table import Table
 
-from constructions.files import InputError
+from constructions.documents import InputError
 from constructions.numbers.rational import rational
 
 

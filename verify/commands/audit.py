@@ -10,7 +10,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from constructions.files import InputError
+from constructions.documents import InputError
 from verify.audit import audit
 from verify.claims import Settings
 from verify.claims.sources import chosen

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from constructions.files import InputError
+from constructions.documents import InputError
 from constructions.single_layer.decide import Decision
 from constructions.single_layer.decide_several import SeveralAnswer
 from constructions.single_layer.one_query import decide_one_query

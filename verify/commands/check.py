@@ -6,11 +6,9 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from verify.commands import show_counterexample, show_record
+from verify.commands import other_files
 from verify.commands.answer import Answer, Exit, add_common
-from verify.counterexample import read_counterexample
 from verify.kernel_process import ANSWERS, KernelAnswer, check_files, printable
-from verify.target_record import read_record
 
 
 def add_parser(commands: Any) -> None:
@@ -33,9 +31,5 @@ def run(args: argparse.Namespace) -> Answer:
 
 def _told(answer: KernelAnswer) -> KernelAnswer:
     """The kernel knows certificates only; of our other files it is said what they are."""
-    if answer.verdict == "not a certificate":
-        if (record := read_record(answer.path)) is not None:
-            return replace(answer, sentence=show_record.sentence(record))
-        if (found := read_counterexample(answer.path)) is not None:
-            return replace(answer, sentence=show_counterexample.sentence(found))
-    return answer
+    what = other_files.sentence(answer.path) if answer.verdict == "not a certificate" else None
+    return answer if what is None else replace(answer, sentence=what)

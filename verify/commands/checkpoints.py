@@ -21,7 +21,7 @@ from constructions.checkpoints.measure import HeadReport, LayerReport, measure
 from constructions.checkpoints.naming import Naming, find_naming, read_mapping
 from constructions.checkpoints.tensors import Tensors, open_tensors
 from constructions.checkpoints.weights import HeadCount, count_heads, read_layer
-from constructions.files import InputError
+from constructions.documents import InputError
 from constructions.numbers.digits import decimal_bound
 from constructions.numbers.norm_enclosure import NormEnclosure, check_relative_error
 from constructions.numbers.rank import RankProof

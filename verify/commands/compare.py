@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from constructions.files import InputError, read_data, read_model
+from constructions.documents import InputError
+from constructions.files import read_data, read_model
 from constructions.single_layer.compare import Comparison, compare
 from constructions.verdict import Memorization
 from verify.certificate import Certificate
@@ -32,7 +33,8 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    model, data = read_model(args.model), read_data(args.data)
+    model = read_model(args.model)
+    data = read_data(args.data, model.width)
     try:
         found = compare(model, data)
     except ValueError as error:

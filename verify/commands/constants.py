@@ -9,7 +9,7 @@ from typing import Any
 from flint import fmpq
 from rich.table import Table
 
-from constructions.files import InputError
+from constructions.documents import InputError
 from constructions.numbers.rational import rational
 from constructions.universality.for_all import Constants, Size, TooLargeError, constants
 from verify.commands.answer import Answer, Exit, OverLimitsError, add_common, positive_int, rendered

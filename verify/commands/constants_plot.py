@@ -10,7 +10,7 @@ import matplotlib
 from flint import fmpq
 from matplotlib.figure import Figure
 
-from constructions.files import write_bytes
+from constructions.documents import write_bytes
 from constructions.universality.for_all import Constants, Size, TooLargeError, constants
 
 FACTORS = [fmpq(round(1000 * 10 ** (j / 8)), 1000) for j in range(-8, 9)]

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from constructions.files import InputError, PromptBox, prompt_json, read_data, read_model, write_json
+from constructions.documents import InputError, write_json
+from constructions.files import PromptBox, prompt_json, read_data, read_model
 from constructions.single_layer.decide import Decision, decide
 from constructions.single_layer.explicit_prompt import explicit_prompt, prompt_box
 from constructions.verdict import Memorization, Undecided
@@ -34,7 +35,8 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    model, data = read_model(args.model), read_data(args.data)
+    model = read_model(args.model)
+    data = read_data(args.data, model.width)
     try:
         decision = decide(model, data, args.prompt_length, explicit=args.prompt is not None)
     except Undecided as limit:  # a sign past the precision cap

@@ -13,7 +13,8 @@ from constructions.depth.collapse import forgotten_inputs
 from constructions.depth.constants import NORMS, Region, Stack
 from constructions.depth.same_output import SameOutput
 from constructions.depth.separation import Separation, separation
-from constructions.files import InputError, read_model
+from constructions.documents import InputError
+from constructions.files import read_model
 from constructions.verdict import Undecided, Verdict
 from verify.certificate import Certificate
 from verify.claims import attention_lipschitz, joint_injectivity, prompted_injectivity

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
+from constructions.documents import InputError
 from constructions.experiments.training import Plan
-from constructions.files import InputError
 from constructions.numbers.rational import rational
 from verify.commands.answer import Answer, Exit, add_common, positive_int, rendered
 from verify.commands.progress import progress_bar

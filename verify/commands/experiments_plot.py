@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from constructions.files import write_bytes
+from constructions.documents import write_bytes
 from constructions.numbers.rational import rational
 
 RED, BLUE, GREEN, PURPLE, INK = "#c0392b", "#1f5fa8", "#1e8449", "#7d3c98", "#222222"

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from constructions.files import InputError, write_text
+from constructions.documents import InputError, write_text
 from constructions.verdict import Undecided
 from verify.commands.answer import Answer, Exit, add_common
 from verify.coq import NotExportableError, export, find_exporter

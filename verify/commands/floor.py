@@ -13,7 +13,8 @@ from flint import fmpq
 from rich.table import Table
 
 from constructions.data import Dataset, Query
-from constructions.files import InputError, PromptBox, prompt_json, read_data, read_model, write_json
+from constructions.documents import InputError, write_json
+from constructions.files import PromptBox, prompt_json, read_data, read_model
 from constructions.numbers.rational import RationalMatrix, decimal
 from constructions.single_layer.curve import LossBounds, RationalPrompt, loss_curve
 from constructions.single_layer.decide import by_logit_vector
@@ -69,7 +70,8 @@ class Point:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    model, data = read_model(args.model), read_data(args.data)
+    model = read_model(args.model)
+    data = read_data(args.data, model.width)
     lengths: list[int | None] = [args.prompt_length]
     if args.curve is not None:
         lengths = [None, *range(1, args.curve + 1)]

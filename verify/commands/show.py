@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from verify.commands import other_files
 from verify.commands.answer import Answer, Exit, add_common
 from verify.commands.show_counterexample import counterexample_answer
 from verify.commands.show_record import record_answer
@@ -40,8 +41,9 @@ def run(args: argparse.Namespace) -> Answer:
     if found is not None:
         return counterexample_answer(args.certificate, found)
     if code in (Exit.BAD_INPUT, Exit.OVER_LIMITS):
-        text = f"{printable(args.certificate)}: {checked.verdict}: {checked.sentence}"
-        return Answer(code, {**NOTHING, "kernel": checked.verdict, "sentence": checked.sentence, "told": [text]}, text)
+        said = (other_files.sentence(args.certificate) if code is Exit.BAD_INPUT else None) or checked.sentence
+        text = f"{printable(args.certificate)}: {checked.verdict}: {said}"
+        return Answer(code, {**NOTHING, "kernel": checked.verdict, "sentence": said, "told": [text]}, text)
     document = json.loads(Path(args.certificate).read_text(encoding="utf-8"))
     try:
         told = TELLERS[document["claim"]](document["instance"], document["witness"])

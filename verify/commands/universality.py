@@ -10,7 +10,8 @@ from typing import Any
 import flint
 from flint import arb, fmpq
 
-from constructions.files import InputError, PromptBox, prompt_json, write_json, write_text
+from constructions.documents import InputError, write_json, write_text
+from constructions.files import PromptBox, prompt_json
 from constructions.numbers.rational import RationalMatrix, rational
 from constructions.universality.families import run_softmax
 from constructions.universality.for_all import Budget, Size, TooLargeError, budget

@@ -39,7 +39,7 @@ class Field:
 
     def fail(self, expected: str, found: str = "") -> NoReturn:
         """Say what was expected here and what is there instead."""
-        raise NotACertificate(f"{self.path}: expected {expected}, found {found or shown(self.value)}")
+        raise NotACertificate(f"{self.path or 'file'}: expected {expected}, found {found or shown(self.value)}")
 
     def record(self, *names: str) -> list["Field"]:
         """The fields of an object that has exactly these fields, in this order."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from constructions.files import write_text
+from constructions.documents import write_text
 from verify.report import junit, sarif
 
 FILES = ("report.html", "report.sarif", "report.junit.xml")

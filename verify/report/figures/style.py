@@ -19,7 +19,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from constructions.files import write_bytes
+from constructions.documents import write_bytes
 
 INK, MUTED, RULE, PAPER = "#1c2330", "#5b6472", "#cfd5de", "#fefefc"
 BLUE, ORANGE, GREEN, PURPLE = "#1f5fa8", "#b4530a", "#1d7a4c", "#7a3e9d"

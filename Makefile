@@ -11,7 +11,7 @@ test: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	cd verify/kernel && ../../$(BIN)/mypy --strict .
-	$(BIN)/python -m pytest -q -n 2 --ignore=tests/kernel
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --ignore=tests/kernel
 	$(BIN)/coverage run --branch --source=verify/kernel -m pytest -q tests/kernel
 	$(BIN)/coverage report --fail-under=100
 

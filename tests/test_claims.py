@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -225,43 +226,60 @@ def no_certificate(path: Path) -> None:
     path.write_text(json.dumps(kept), encoding="utf-8")
 
 
-def other_key(path: Path) -> None:
-    path.write_text(path.read_text(encoding="utf-8").replace('"key": "', '"key": "0'), encoding="utf-8")
+def rewritten(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
 
 
-DAMAGE: dict[str, tuple[str, Callable[[Path], None]]] = {
+def another(path: Path) -> None:
+    path.write_bytes(next(p for p in sorted(path.parent.iterdir()) if p != path).read_bytes())
+
+
+DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "certificate cut": ("certificates", cut),
     "certificate changed": ("certificates", flip),
+    "certificate spelled otherwise": ("certificates", lambda path: rewritten(path, '"num":', '"num" :')),
     "certificate replaced": ("certificates", resealed),
+    "certificate of another case": ("certificates", another),
     "certificate changed under its hash": ("certificates", keep_hash),
     "certificate deleted": ("certificates", Path.unlink),
     "record cut": ("cases", cut),
     "record deleted": ("cases", Path.unlink),
-    "record empty": ("cases", lambda path: path.write_text("") and None),
-    "record of another kind": ("cases", lambda path: path.write_text("[1]") and None),
+    "record empty": ("cases", lambda path: path.write_text("")),
+    "record of another kind": ("cases", lambda path: path.write_text("[1]")),
+    "record without fields": ("cases", lambda path: path.write_text("{}")),
+    "record nested too deeply": ("cases", lambda path: path.write_text("[" * 100_000)),
+    "record not text": ("cases", lambda path: path.write_bytes(b"\xff")),
     "record without certificate": ("cases", no_certificate),
-    "record of other code": ("cases", other_key),
+    "record of other code": ("cases", lambda path: rewritten(path, '"key": "', '"key": "0')),
 }
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Json]:
+    """A finished audit of one claim."""
+    folder = tmp_path_factory.mktemp("whole") / "out"
+    return folder, audit(claims("mlp-injectivity"), Settings(), out=folder)
+
+
 @pytest.mark.parametrize("name", DAMAGE)
-def test_a_damaged_case_is_run_again(name: str, audited: tuple[Path, Json], runs: list[Any], tmp_path: Path) -> None:
+def test_a_damaged_case_is_run_again(
+    name: str, whole: tuple[Path, Json], runs: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Resuming reuses what is whole, and only that; the result is that of an undisturbed run."""
-    report = audit(claims("mlp-injectivity"), Settings(), out=tmp_path)
-    before = certificates_in(tmp_path)
-    runs.clear()
+    monkeypatch.setattr(runner, "write_report", lambda report, folder: None)  # report.json is compared
+    folder, report = whole
+    out = tmp_path / "out"
+    shutil.copytree(folder, out)
     part, damage = DAMAGE[name]
     victim = ("mlp-injectivity", "monotone-d3-r4")
-    damage(tmp_path / part / f"{victim[0]}-{victim[1]}.json")
-    assert audit(claims("mlp-injectivity"), Settings(), out=tmp_path, resume=True) == report
-    assert runs == [victim]
-    assert certificates_in(tmp_path) == before
-    runs.clear()
+    damage(out / part / f"{victim[0]}-{victim[1]}.json")
     seen: list[tuple[int, int]] = []
-    done = audit(claims("mlp-injectivity"), Settings(), out=tmp_path, resume=True,
+    done = audit(claims("mlp-injectivity"), Settings(), out=out, resume=True,
                  on_progress=lambda done, total, name: seen.append((done, total)))  # fmt: skip
     assert done == report
-    assert runs == []
+    assert runs == [victim]
+    assert certificates_in(out) == certificates_in(folder)
+    assert (out / "report.json").read_bytes() == (folder / "report.json").read_bytes()
     count = len(report["claims"][0]["cases"])
     assert seen == [(k, count) for k in range(1, count + 1)]
 

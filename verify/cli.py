@@ -18,7 +18,6 @@ from verify import __version__
 from verify.commands import (
     audit,
     check,
-    checkpoints,
     compare,
     constants,
     decide,
@@ -27,6 +26,7 @@ from verify.commands import (
     experiments,
     export,
     floor,
+    inspect,
     show,
     universality,
 )
@@ -43,7 +43,7 @@ COMMANDS = (
     constants,
     depth,
     experiments,
-    checkpoints,
+    inspect,
     check,
     show,
     export,

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from constructions.numbers.digits import decimal_bound
 from constructions.numbers.dyadic import dyadic
-from verify.commands import checkpoints
+from verify.commands import inspect, progress
 
 
 @pytest.fixture(autouse=True)
@@ -243,20 +243,19 @@ def test_a_norm_without_a_proof_is_no_answer(refused: Any, monkeypatch: pytest.M
     def no_proof(*arguments: object, **options: object) -> None:
         raise ArithmeticError("no proof found for a norm of about 3")
 
-    monkeypatch.setattr(checkpoints, "measure", no_proof)
+    monkeypatch.setattr(inspect, "measure", no_proof)
     path = network(Path("x.safetensors"), "bert", 4, 2)
     assert "layer 0: no proof found for a norm of about 3" in refused(3, "inspect", path, "--heads", 2)
 
 
 def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
+    """Every head is a step, and the layer one more."""
     screen = io.StringIO()
-    monkeypatch.setattr(checkpoints.sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(checkpoints, "Console", lambda **_: Console(file=screen, force_terminal=True, width=100))
+    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=screen, force_terminal=True, width=100))
     path = network(Path("x.safetensors"), "bert", 8, 2)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    with checkpoints._progress(3) as step:
-        step("layer 0, head 1")
     assert run("inspect", path, "--heads", 2).code == 0
+    assert "3/3" in screen.getvalue()
 
 
 @pytest.mark.parametrize("digits", [1, 4, 10])

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flint import fmpq
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from constructions.checkpoints.conditions import Condition, layer_conditions, stack_condition
@@ -27,6 +24,7 @@ from constructions.numbers.norm_enclosure import NormEnclosure, check_relative_e
 from constructions.numbers.rank import RankProof
 from verify.commands.answer import Answer, Exit, OverLimitsError, add_common, positive_int, rendered
 from verify.commands.constants import number
+from verify.commands.progress import progress_bar
 
 MATRICES = ("W_q", "W_k", "W_v")
 NORMS = (
@@ -122,7 +120,12 @@ def _inspect(
     family = naming.family
     layers: list[LayerReport] = []
     read = []
-    with _progress(len(chosen) * (count.heads + 1)) as step:
+    total, done = len(chosen) * (count.heads + 1), itertools.count(1)
+    with progress_bar("reading") as bar:
+
+        def step(name: str) -> None:
+            bar(next(done), total, name)
+
         for index in chosen:
             weights = read_layer(tensors, naming, index, count)
             if layers and weights.width != layers[0].width:
@@ -146,18 +149,6 @@ def _inspect(
         stack_condition(layers, radius),
         tuple(remarks(tensors, naming, chosen, read, count.activation)),
     )
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar on stderr, only on a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda name: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading", total=total)
-        yield lambda name: progress.update(task, advance=1, description=name)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -95,6 +95,22 @@ def add_common(parser: argparse.ArgumentParser, *, long_running: bool = False) -
         )
 
 
+def add_model_and_data(parser: argparse.ArgumentParser) -> None:
+    """The two files that most questions are about."""
+    parser.add_argument("model", metavar="MODEL.json")
+    parser.add_argument("data", metavar="DATA.json")
+
+
+def add_out(parser: argparse.ArgumentParser, what: str = "certificates") -> None:
+    """Where :func:`certificate_path` puts the certificates."""
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help=f"folder or .json file for the {what} (default: the current folder)",
+    )
+
+
 def certificate_path(out: Path | None, default_name: str) -> Path:
     """Where a single certificate goes: ``out`` itself if it ends in .json, else a file in the folder ``out`` (the
     current one by default), which is created."""

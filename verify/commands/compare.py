@@ -14,20 +14,14 @@ from constructions.single_layer.compare import Comparison, compare
 from constructions.verdict import Memorization
 from verify.certificate import Certificate
 from verify.claims import low_rank_memorization, prompt_length_bound
-from verify.commands.answer import Answer, Exit, add_common, rendered
+from verify.commands.answer import Answer, Exit, add_common, add_model_and_data, add_out, rendered
 from verify.commands.certificates import decision_certificates, write_checked
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("compare", help="parameters of a prompt, a low-rank update and full fine-tuning")
-    parser.add_argument("model", metavar="MODEL.json")
-    parser.add_argument("data", metavar="DATA.json")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="PATH",
-        help="folder or .json file for the certificates (default: the current folder)",
-    )
+    add_model_and_data(parser)
+    add_out(parser)
     add_common(parser, long_running=True)
     parser.set_defaults(run=run)
 

@@ -6,13 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from flint import fmpq
 from rich.table import Table
 
 from constructions.documents import InputError
-from constructions.numbers.rational import rational
 from constructions.universality.for_all import Constants, Size, TooLargeError, constants
-from verify.commands.answer import Answer, Exit, OverLimitsError, add_common, positive_int, rendered
+from verify.commands.answer import Answer, Exit, OverLimitsError, add_common, positive_int, rational_option, rendered
 
 MAX_DRAWN = 10**9
 
@@ -36,24 +34,8 @@ def add_sizes(parser: argparse.ArgumentParser, *, required: bool = True) -> None
     parser.add_argument("--eps", metavar="E", required=True, help="accuracy, a rational number above 0")
 
 
-def number(args: argparse.Namespace, name: str) -> fmpq:
-    """The rational value of an option. Raises InputError."""
-    text = getattr(args, name.replace("-", "_"))
-    if len(text) > 1000 or (("e" in text or "E" in text) and not _moderate(text)):
-        raise InputError(f"--{name}: expected a rational number of moderate size, found {text[:60]!r}")
-    try:
-        return rational(text)
-    except (ValueError, TypeError, ZeroDivisionError):
-        raise InputError(f"--{name}: expected a rational number such as 3/2 or 0.01, found {text[:60]!r}") from None
-
-
-def _moderate(text: str) -> bool:
-    exponent = text.replace("E", "e").split("e", 1)[1]
-    return exponent.lstrip("+-").isdigit() and int(exponent.lstrip("+-") or "0") <= 1000
-
-
 def run(args: argparse.Namespace) -> Answer:
-    L, p, epsilon = number(args, "lipschitz"), number(args, "p"), number(args, "eps")
+    L, p, epsilon = rational_option(args, "lipschitz"), rational_option(args, "p"), rational_option(args, "eps")
     plot: Path | None = args.plot
     if plot is not None and plot.suffix not in (".svg", ".png"):
         raise InputError(f"--plot: expected a file name that ends in .svg or .png, found {plot.name!r}")

@@ -12,24 +12,18 @@ from constructions.files import PromptBox, prompt_json, read_data, read_model
 from constructions.single_layer.decide import Decision, decide
 from constructions.single_layer.explicit_prompt import explicit_prompt, prompt_box
 from constructions.verdict import Memorization, Undecided
-from verify.commands.answer import Answer, Exit, add_common, positive_int
+from verify.commands.answer import Answer, Exit, add_common, add_model_and_data, add_out, positive_int
 from verify.commands.certificates import decision_certificates, write_checked
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("decide", help="can any prompt make this layer memorize these data?")
-    parser.add_argument("model", metavar="MODEL.json")
-    parser.add_argument("data", metavar="DATA.json")
+    add_model_and_data(parser)
     parser.add_argument(
         "--prompt-length", type=positive_int, metavar="N", help="prompts of at most N tokens (default: any length)"
     )
     parser.add_argument("--prompt", type=Path, metavar="FILE", help="write a memorizing prompt here, if there is one")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="PATH",
-        help="folder or .json file for the certificate (default: the current folder)",
-    )
+    add_out(parser, "certificate")
     add_common(parser, long_running=True)
     parser.set_defaults(run=run)
 

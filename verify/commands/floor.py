@@ -24,7 +24,16 @@ from constructions.single_layer.preimage import preimage
 from constructions.transformer import Transformer
 from constructions.verdict import Undecided
 from verify.claims.prompt_law import loss_certificate
-from verify.commands.answer import Answer, Exit, add_common, certificate_path, positive_int, rendered
+from verify.commands.answer import (
+    Answer,
+    Exit,
+    add_common,
+    add_model_and_data,
+    add_out,
+    certificate_path,
+    positive_int,
+    rendered,
+)
 from verify.kernel_process import accepted
 
 
@@ -32,20 +41,14 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "floor", help="certified bounds of the least loss that prompts of a given length can reach"
     )
-    parser.add_argument("model", metavar="MODEL.json")
-    parser.add_argument("data", metavar="DATA.json")
+    add_model_and_data(parser)
     lengths = parser.add_mutually_exclusive_group()
     lengths.add_argument(
         "--prompt-length", type=positive_int, metavar="N", help="prompts of at most N tokens (default: any length)"
     )
     lengths.add_argument("--curve", type=positive_int, metavar="N", help="every length from 1 to N, and any length")
     parser.add_argument("--prompt", type=Path, metavar="FILE", help="write the prompt of the upper bound here")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="PATH",
-        help="folder or .json file for the certificates (default: the current folder)",
-    )
+    add_out(parser)
     add_common(parser, long_running=True)
     parser.set_defaults(run=run)
 

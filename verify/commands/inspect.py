@@ -22,8 +22,7 @@ from constructions.documents import InputError
 from constructions.numbers.digits import decimal_bound
 from constructions.numbers.norm_enclosure import NormEnclosure, check_relative_error
 from constructions.numbers.rank import RankProof
-from verify.commands.answer import Answer, Exit, OverLimitsError, add_common, positive_int, rendered
-from verify.commands.constants import number
+from verify.commands.answer import Answer, Exit, OverLimitsError, add_common, positive_int, rational_option, rendered
 from verify.commands.progress import progress_bar
 
 MATRICES = ("W_q", "W_k", "W_v")
@@ -76,7 +75,7 @@ class Inspection:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    radius, error = number(args, "radius"), number(args, "relative-error")
+    radius, error = rational_option(args, "radius"), rational_option(args, "relative-error")
     if radius < 0:
         raise InputError(f"--radius: expected a number of at least 0, found {radius}")
     try:

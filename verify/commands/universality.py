@@ -29,9 +29,9 @@ from constructions.universality.softmax_network import SoftmaxNetwork
 from constructions.universality.target import Target, bounded, lower, upper
 from constructions.verdict import Undecided
 from verify.claims.universality_softmax import certificate
-from verify.commands.answer import Answer, Exit, OverLimitsError, add_common
+from verify.commands.answer import Answer, Exit, OverLimitsError, add_common, rational_option
 from verify.commands.certificates import write_checked
-from verify.commands.constants import add_sizes, number
+from verify.commands.constants import add_sizes
 from verify.target_record import Enclosed, record, record_path, text_of
 
 MAX_CELLS = 4096
@@ -67,7 +67,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> Answer:
-    stated, p, epsilon = number(args, "lipschitz"), number(args, "p"), number(args, "eps")
+    stated, p, epsilon = rational_option(args, "lipschitz"), rational_option(args, "p"), rational_option(args, "eps")
     try:
         f = Target.parse(args.target, args.d, args.m)
         check_norm(p, stated)

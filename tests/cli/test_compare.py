@@ -227,8 +227,7 @@ def test_bad_input(refused, inputs) -> None:
     model, data = two_examples(inputs)
     assert "no-such.json" in refused(4, "compare", "no-such.json", data)
     line = refused(4, "compare", inputs.model(3, name="wide.json"), data)
-    assert "wide.json" in line
-    assert "width 3" in line
+    assert f"{data}: examples[0].X: expected 3 rows, the width of the model, found 2" in line
     assert "promptcert-data/1" in refused(4, "compare", model, model)
 
 

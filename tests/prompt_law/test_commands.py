@@ -257,7 +257,7 @@ def test_bad_input(command: Run, command_json: RunJson) -> None:
     for name in ("floor", "decide"):
         code, document = command_json(name, *files)
         assert code == 4
-        assert "width 2" in document["error"]
+        assert "expected 2 rows, the width of the model, found 3" in document["error"]
     Path("data.json").write_text("{")
     code, _, err = command("floor", *files)
     assert code == 4

@@ -33,8 +33,8 @@ from verify.certificate import Certificate
 from verify.claims.unmemorizable_pair import certificate
 from verify.instances import random_matrix
 
-BLOCK = 4 * settings.default.max_examples
-"""Datasets in each of four blocks: 100, in the nightly profile 4000."""
+BLOCK = 2 * settings.default.max_examples
+"""Datasets in each of four blocks: 50, in the nightly profile 2000."""
 
 
 def prompt_meets_all(m: Memorizable) -> bool:

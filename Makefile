@@ -12,8 +12,7 @@ test: .venv/dev
 	$(BIN)/mypy
 	cd verify/kernel && ../../$(BIN)/mypy --strict .
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal --ignore=tests/kernel
-	$(BIN)/coverage run --branch --source=verify/kernel -m pytest -q tests/kernel
-	$(BIN)/coverage report --fail-under=100
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov=verify/kernel --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100 tests/kernel
 
 docs: .venv/docs
 	$(BIN)/python docs/findings.py

@@ -132,10 +132,7 @@ def test_slope_not_a_certificate(path: Any, new: Json, why: str) -> None:
 
 @pytest.mark.parametrize(("seed", "norm", "kind"), [(1, "max", "joint"), (2, "frobenius", "input")])
 def test_slope_mutations(seed: int, norm: str, kind: str) -> None:
-    counts = check_mutations(random_slope(seed, norm, kind))
-    assert counts["true"] > 20
-    assert counts["false"] > 15
-    assert counts["not a certificate"] > 50
+    check_mutations(random_slope(seed, norm, kind))
 
 
 # --- box -------------------------------------------------------------------------------------------------------------
@@ -313,7 +310,4 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_box_mutations(seed: int, norm: str, kind: str) -> None:
     value = random_box(seed, norm, kind, levels=2)
     assert sealed_verdict(value)[0] == "true"
-    counts = check_mutations(value, 250)
-    assert counts["true"] > 20
-    assert counts["false"] > 5
-    assert counts["not a certificate"] > 50
+    check_mutations(value)

@@ -218,7 +218,4 @@ def test_all_trees_share_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_mutations() -> None:
-    counts = check_mutations(fold(), 300)
-    assert counts["true"] > 5
-    assert counts["false"] > 50
-    assert counts["not a certificate"] > 50
+    check_mutations(fold())

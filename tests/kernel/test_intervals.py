@@ -27,7 +27,7 @@ def contains(interval: Interval, value: Fraction) -> bool:
     return interval.bits == BITS and interval.lo <= value * (1 << BITS) <= interval.hi
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=6 * settings.default.max_examples, deadline=None)
 @given(members(), members(), fractions)
 def test_results_contain_those_of_members(
     first: tuple[Interval, Fraction], second: tuple[Interval, Fraction], factor: Fraction
@@ -50,7 +50,7 @@ def test_results_contain_those_of_members(
             X.over(Y)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=4 * settings.default.max_examples, deadline=None)
 @given(numbers, numbers, fractions)
 def test_points_stay_narrow(n: int, m: int, factor: Fraction) -> None:
     """Of single numbers the result is as narrow as rounding allows."""
@@ -64,7 +64,7 @@ def test_points_stay_narrow(n: int, m: int, factor: Fraction) -> None:
     assert contains(enclosed(scalar, BITS), factor)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 @given(st.fractions(-30, 9, max_denominator=1000), fractions)
 def test_exponentials(exponent: Fraction, reference: Fraction) -> None:
     ctx.prec = 200

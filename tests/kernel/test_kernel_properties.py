@@ -84,7 +84,7 @@ def separations(draw: Callable[..., Any]) -> Json:
 FOUND: Counter[str] = Counter()
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2 * settings.default.max_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(separations())
 def test_separation_agrees_with_balls(value: Json) -> None:
     try:
@@ -135,14 +135,14 @@ def judged(value: Json) -> tuple[str, str]:
     return answer.verdict, answer.text
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(leaf_bounds())
 def test_trees_agree_with_the_oracle(value: Json) -> None:
     answer = judged(value)
     assert answer[0] == ("true" if oracle.holds(value) else "false"), answer
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(leaf_bounds(), vectors(2))
 def test_out_of_range_targets_have_no_preimage(value: Json, z: list[Fraction]) -> None:
     """Of a target that MLP(z) hits, no tree proves that it is out of range."""

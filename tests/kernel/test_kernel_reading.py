@@ -1,5 +1,6 @@
 """Hostile and malformed files: always one clean answer."""
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,7 @@ import kernel_certificates as make
 import limits
 import pytest
 import reading
-from kernel_certificates import canonical, changed, places, seal
+from kernel_certificates import canonical, changed, part, places, seal
 from limits import NotACertificate, OverLimits
 from reading import Field, shown
 
@@ -187,19 +188,17 @@ REPLACEMENTS: list[Json] = [
 
 @pytest.mark.parametrize("name", make.TRUE)
 def test_no_replacement_makes_a_traceback(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every value in a certificate replaced by every strange one: resealed, it is decided by a clean answer."""
+    """Values in a certificate replaced by strange ones: resealed, it is decided by a clean answer."""
     import verdict
 
     value = make.TRUE[name]
-    for path in places(value):
-        for new in REPLACEMENTS:
-            if not path or path[0] == "toolkit":
-                continue
-            data = seal(changed(value, path, new))
-            monkeypatch.setattr(verdict, "read_file", lambda _, data=data: data)
-            answer = verdict.judge("x")
-            assert answer.verdict in {"true", "false", "not a certificate", "over limits"}
-            assert "kernel failed" not in answer.text, (path, new, answer)
+    paths = [path for path in places(value) if path and path[0] != "toolkit"]
+    for path, new in part(itertools.product(paths, REPLACEMENTS), 500):
+        data = seal(changed(value, path, new))
+        monkeypatch.setattr(verdict, "read_file", lambda _, data=data: data)
+        answer = verdict.judge("x")
+        assert answer.verdict in {"true", "false", "not a certificate", "over limits"}
+        assert "kernel failed" not in answer.text, (path, new, answer)
 
 
 def hostile(**edits: Json) -> Json:

@@ -79,7 +79,7 @@ def part_of(chart: Any, begin: mpf, end: mpf, slab: tuple[mpf | None, mpf | None
     return Part(t, *sides)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 @given(
     charts(),
     st.fractions(-3, 3, max_denominator=50),
@@ -118,7 +118,7 @@ def test_value_and_steepness(
             assert abs(slope) <= steep + mpf(10) ** -18
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(charts(), st.fractions(-3, 3, max_denominator=50))
 def test_narrow_parts_lose_little(chart: Any, begin: Fraction) -> None:
     """The steepness of a short part is the slope up to its width: else covers would need too many parts."""
@@ -166,7 +166,7 @@ def scalar(value: Fraction) -> Scalar:
     return Scalar(value.numerator, value.denominator)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(
     st.integers(1, 10**6),
     st.fractions(-9, Fraction(-13, 10), max_denominator=20),
@@ -201,7 +201,7 @@ def test_sides_of_the_slab(length: int, end: Fraction, beyond: Fraction, loose: 
         assert axis(None).right_end(scalar(end)).lo is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 @given(st.data())
 def test_rounding(data: st.DataObject) -> None:
     """If the loss of the rounded numbers is what is needed for a bound, then the true loss is at least the bound."""

@@ -367,7 +367,7 @@ def value_of(terms: dict[Fraction, Fraction]) -> mpmath.mpf:
     ) + mpmath.mpf(0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 @given(sums, small.filter(bool), sums, small, small, st.sampled_from([1, 2, 5, 10**30]), st.booleans())
 def test_tokens_against(
     gamma: dict[Fraction, Fraction],
@@ -440,7 +440,7 @@ def test_mass_close_to_zero() -> None:
         wishes.tokens_against(equation, 0, 1, Vector((1,), 1))
 
 
-@settings(max_examples=40, deadline=None, phases=[Phase.generate])
+@settings(max_examples=settings.default.max_examples, deadline=None, phases=[Phase.generate])
 @given(st.data())
 def test_memorizable_by_a_prompt(data: st.DataObject) -> None:
     """Data made from a prompt: it is memorizable at its length, so no argument against it is ever accepted.

@@ -18,7 +18,7 @@ def value(scalar: Scalar) -> Fraction:
     return Fraction(scalar.num, scalar.den)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=8 * settings.default.max_examples, deadline=None)
 @given(integers, positive)
 def test_up_and_down(num: int, den: int) -> None:
     exact = Fraction(num, den)
@@ -32,7 +32,7 @@ def test_up_and_down(num: int, den: int) -> None:
         assert value(up) == exact == value(down)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=8 * settings.default.max_examples, deadline=None)
 @given(integers.map(abs), positive)
 def test_roots(num: int, den: int) -> None:
     exact = Fraction(num, den)

@@ -49,7 +49,7 @@ def enclosed(value: ExpSum) -> Any:
 FOUND: Counter[str] = Counter()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=8 * settings.default.max_examples, deadline=None)
 @given(
     st.tuples(NUMBERS, NUMBERS),
     st.lists(st.tuples(NUMBERS, NUMBERS), max_size=3),
@@ -281,7 +281,7 @@ def test_mutations(name: str) -> None:
 # --- random data -----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=settings.default.max_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 10**6), st.integers(2, 3), st.integers(1, 3), st.booleans())
 def test_random_boxes_of_points(seed: int, d: int, n: int, aimed: bool) -> None:
     """Both answers agree with the oracle where the box is a point."""

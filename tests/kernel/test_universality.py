@@ -320,7 +320,7 @@ def test_stated_collision() -> None:
     assert makers.collisions(1, 2, 2, 2**11) == [[(ONE_ZERO, 8), (ALL_ONES, 9)]]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=settings.default.max_examples, deadline=None, derandomize=True)
 @given(
     st.fractions(Fraction(1, 9), 9, max_denominator=50),
     st.fractions(Fraction(1, 9), 9, max_denominator=50),

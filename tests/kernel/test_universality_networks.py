@@ -254,7 +254,7 @@ def test_half_of_t_is_too_small() -> None:
     assert worst > mpf(10) ** -6
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=settings.default.max_examples, deadline=None, derandomize=True)
 @given(st.fractions(Fraction(1, 1000), 20000, max_denominator=1000), st.integers(-70, 70), st.booleans())
 def test_exponentials(x: Fraction, bits: int, close: bool) -> None:
     """number <= e^x for numbers close to e^x and far from it."""

@@ -1,6 +1,6 @@
 """Heads of a real size: making, deciding and checking an unmemorizable pair at d = 64, 256, 768.
 
-    PYTHONPATH=. python benchmarks/real_width.py [--widths 64 256 768] [--decide 64 256] [--floor 64 256] …
+    PYTHONPATH=. python benchmarks/real_width.py [--widths 64 256 768] [--decide 64 …] [--floor 64 …] [--check 64 256 …]
 
 For each width three layers with one head: the head has size d, size 64, and size d with an MLP of d hidden units. The
 weights are multiples of 1/1024 up to 1/8 in size, inputs of multiples of 1/64. Printed are processor seconds, and how
@@ -92,7 +92,7 @@ def floor(layer: Layer, data: Dataset) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 256, 768])
-    for name, widths in (("decide", [64, 256]), ("floor", [64, 256]), ("check", [64, 256])):
+    for name, widths in (("decide", [64, 256, 768]), ("floor", [64, 256, 768]), ("check", [64, 256])):
         parser.add_argument(f"--{name}", type=int, nargs="*", default=widths, help="widths at which this is done too")
     args = parser.parse_args()
     times: dict[str, list[tuple[int, float]]] = {}

@@ -141,7 +141,7 @@ class Node:
 def _did_you_mean(key: str, known: Sequence[str]) -> str:
     """A hint at the known field that an unknown one resembles, capitals aside."""
     same = {name.lower(): name for name in known}
-    near = get_close_matches(key.lower(), same, 1, 0.75)
+    near = get_close_matches(key[:40].lower(), same, 1, 0.75)  # a name of megabytes would take gigabytes
     return f" (did you mean {same[near[0]]!r}?)" if near else ""
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -503,3 +504,14 @@ def test_the_width_of_the_model(folder: Path) -> None:
     assert read_data(path, 2) == read_data(path)
     with pytest.raises(InputError, match=r"examples\[0\]\.X: expected 3 rows, the width of the model, found 2$"):
         read_data(path, 3)
+
+
+def test_a_field_with_a_name_of_megabytes(folder: Path) -> None:
+    """Comparing it with the known names would take gigabytes."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r'found the unknown field "XXXX'):
+            read_data(written(folder, {**DATA, "X" * (1 << 22): 1}))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 27
+    finally:
+        tracemalloc.stop()

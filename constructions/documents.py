@@ -190,7 +190,7 @@ def read_document(path: str | os.PathLike[str], expected_format: str) -> Node:
             text,
             parse_float=Literal,
             parse_int=Literal,
-            parse_constant=Literal,  # NaN, Infinity: refused where the field is known,
+            parse_constant=Literal,  # NaN, Infinity: refused where the field is known
             object_pairs_hook=_unique_keys,
         )
     except json.JSONDecodeError as error:

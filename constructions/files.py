@@ -91,7 +91,10 @@ def read_model(path: str | os.PathLike[str]) -> Transformer:
 
 
 def read_data(path: str | os.PathLike[str], width: int | None = None) -> Dataset:
-    """The dataset of a DATA.json, for a model of this width. Raises InputError."""
+    """The dataset of a DATA.json; each X has ``width`` rows, if that is given: the width of the model that it is for.
+
+    Raises InputError.
+    """
     node = read_document(path, DATA_FORMAT)
     fields = node.object(["format", "examples"])
     examples = []

@@ -329,6 +329,8 @@ def _mean(problem: LossProblem, u: Sequence[arb]) -> Row:
 
     What is rounded is u, before the solve: the output is near u however ill-conditioned V is.
     """
+    if not all(x.is_finite() for x in u):
+        raise Undecided("the best output at a mass left the range of balls")
     right = _short([midpoint(x) for x in u], 2 * TOKEN_BITS)
     return _short(solve_minor(problem.V.mat, problem.V.pivots, right), 2 * TOKEN_BITS)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from flint import fmpq
+from flint import arb, fmpq
 from law_instances import Instance, exact_prompt, fold, instance_of, model_loss, random_instance, top
 from test_curve import curve, demand_curve, demand_reached
 
 from constructions.data import Dataset, Example
 from constructions.numbers.rational import RationalMatrix, column_vector
 from constructions.single_layer.curve import LawPoint, RationalPrompt, loss_curve
-from constructions.single_layer.loss_problem import NoLossProblemError
+from constructions.single_layer.loss_problem import NoLossProblemError, OneCombination
 from constructions.single_layer.one_query import decide_one_query, infimum_is_zero
 from constructions.transformer import Attention, FeedForward, Head, Layer, Transformer
+from constructions.verdict import Undecided
 from verify.search import adversary
 
 GAP = fmpq(1, 10**9)
@@ -240,3 +241,13 @@ def test_an_embedding_without_logits() -> None:
         (free,) = loss_curve(case.problem, [5])
         assert bounds.lower <= free.upper
         demand_reached(case, bounds)
+
+
+@pytest.mark.parametrize("ball", ["nan", "inf", "1 +/- inf"])
+def test_an_output_that_is_not_enclosed_is_undecided(ball: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not an error of the input, and no prompt."""
+    instance = random_instance(0, "plain")
+    d = instance.problem.V.shape[0]
+    monkeypatch.setattr(OneCombination, "best_output", lambda self, sigma, log_length: [arb(ball)] * d)
+    with pytest.raises(Undecided, match="left the range of balls"):
+        next(loss_curve(instance.problem, [3]))

@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import Verbosity, settings
+from hypothesis.strategies import integers
+
+from verify.strategies import smallest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "shrinking.py"
 spec = importlib.util.spec_from_file_location("shrinking", SCRIPT)
@@ -39,3 +43,29 @@ def test_sizes_count_all_numbers() -> None:
     one = shrinking.Size.of((shrinking.row(1, -7), [shrinking.fmpq(1, 3)]))
     assert one == shrinking.Size(numbers=3, side=2, numerator=7, denominator=3)
     assert not one.within(shrinking.Size(numbers=3, side=2, numerator=7, denominator=2))
+
+
+def _break(value: int) -> bool:
+    raise ZeroDivisionError(value)
+
+
+def _answers() -> tuple[int, list[str]]:
+    with pytest.raises(ZeroDivisionError) as caught:
+        smallest(integers(0, 9), _break)
+    return smallest(integers(), lambda n: n % 1000 > 990), caught.value.__notes__
+
+
+def test_no_loaded_profile_changes_the_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    # hypothesis loads a profile much like this one by itself where it finds itself in CI
+    loaded = settings.get_current_profile_name()
+    settings.register_profile("plain", settings.get_profile("default"), print_blob=False)
+    settings.register_profile("told", derandomize=True, print_blob=True, database=None, verbosity=Verbosity.verbose)
+    answers = []
+    try:
+        for name in ("plain", "told"):
+            settings.load_profile(name)
+            answers.append(_answers())
+    finally:
+        settings.load_profile(loaded)
+    assert answers[0] == answers[1]
+    assert capsys.readouterr().out == ""

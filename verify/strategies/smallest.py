@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from hypothesis import HealthCheck, Phase, find, settings
+from hypothesis import HealthCheck, Phase, Verbosity, find, settings
 from hypothesis.strategies import SearchStrategy
 
 from verify.strategies.arguments import whole
@@ -30,12 +30,18 @@ def smallest(
     8
     """
     whole("max_examples", max_examples, least=1)
+    # no setting comes from the profile that is loaded: hypothesis loads another one where it finds itself in CI
     quiet = settings(
+        settings.get_profile("default"),
         max_examples=max_examples,
+        derandomize=False,
         database=None,
         deadline=None,
         # the explaining phase runs a hundred more examples under a tracer, for a report that is not made here
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
+        print_blob=False,
+        verbosity=Verbosity.normal,
+        backend="hypothesis",
     )
     return find(strategy, condition, settings=quiet, random=random.Random(seed))

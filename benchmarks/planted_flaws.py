@@ -14,7 +14,7 @@ import sys
 import time
 
 from constructions.verdict import Verdict
-from verify.claims import REGISTRY
+from verify.claims.registry import REGISTRY
 from verify.falsifiers.falsifier import falsify
 
 

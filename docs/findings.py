@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from verify.claims import REGISTRY
+from verify.claims.registry import REGISTRY
 
 HEAD = (
     "# Findings\n\n"

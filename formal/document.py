@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from verify.claims import REGISTRY
 from verify.claims.formal import LEMMAS, FormalLemma, lemmas_of
+from verify.claims.registry import REGISTRY
 from verify.coq import EXPORTABLE
 
 HERE = Path(__file__).resolve().parent

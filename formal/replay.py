@@ -27,10 +27,11 @@ from constructions.single_layer.pair import NoPairError, unmemorizable_pair
 from constructions.universality.contextual_map import ContextualMap
 from constructions.universality.grid import Grid
 from verify.certificate import Certificate, canonical, seal
-from verify.claims import REGISTRY, Settings
+from verify.claims import Settings
 from verify.claims import unmemorizable_pair as pair_claim
 from verify.claims.contextual_mapping import collision, collision_certificate
 from verify.claims.formal import LEMMAS
+from verify.claims.registry import REGISTRY
 from verify.claims.unmemorizable_pair import certificate as pair_certificate
 from verify.coq import EXPORTABLE, NotExportableError, export
 from verify.instances import random_layer

@@ -22,7 +22,8 @@ from verify import audit as runner
 from verify import search
 from verify.audit import audit, combined
 from verify.certificate import Certificate, canonical, seal
-from verify.claims import REGISTRY, Case, CaseResult, Claim, Settings
+from verify.claims import Case, CaseResult, Claim, Settings
+from verify.claims.registry import REGISTRY
 from verify.kernel_process import DisagreementError, KernelAnswer, KernelError, check_files
 
 Json = dict[str, Any]
@@ -100,7 +101,8 @@ def test_certificates_are_accepted_and_canonical(slug: str, seed: int, tmp_path:
 MAKE_AGAIN = """
 import functools, hashlib, json, sys
 from verify import search
-from verify.claims import REGISTRY, Settings
+from verify.claims import Settings
+from verify.claims.registry import REGISTRY
 short = functools.partial(search.adversary, lengths=[1], restarts=1, max_iterations=2)
 for name, module in list(sys.modules.items()):
     if name.startswith("verify.claims.") and hasattr(module, "adversary"):

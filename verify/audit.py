@@ -11,6 +11,7 @@ from typing import Any
 
 from constructions.documents import InputError, write_text
 from constructions.verdict import Evidence, Verdict
+from verify import formats
 from verify.certificate import seal, toolkit
 from verify.claims import Settings
 from verify.claims.claim import CaseResult, Claim, Origin
@@ -24,7 +25,6 @@ from verify.kernel_process import DisagreementError, KernelError, check_files, k
 from verify.report import write_report
 from verify.resumable import keep, kept, output_folder, run_key
 
-REPORT_FORMAT = "promptcert-report/1"
 PARTS = ("certificates", "cases")
 Record = dict[str, Any]
 
@@ -238,7 +238,7 @@ def _report(
             }
         )
     return {
-        "format": REPORT_FORMAT,
+        "format": formats.REPORT,
         "as_expected": all(claim["as_expected"] for claim in claims),
         "claims": claims,
         "seed": settings.seed,

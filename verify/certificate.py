@@ -20,8 +20,8 @@ from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix
 from constructions.transformer import FeedForward, Head, Layer, Transformer
 from constructions.verdict import Evidence
+from verify import formats
 
-FORMAT = "promptcert-certificate/1"
 HEX_FROM = 1 << 53
 MAX_NESTING = 300
 
@@ -45,7 +45,7 @@ class Certificate:
     def document(self) -> dict[str, Any]:
         """The JSON object, with its hash."""
         content: dict[str, Any] = {
-            "format": FORMAT,
+            "format": formats.CERTIFICATE,
             "claim": self.claim,
             "relation": self.relation,
             "evidence": self.evidence.value,

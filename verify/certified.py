@@ -33,7 +33,8 @@ def certified(found: Certificate | CaseResult, path: str | os.PathLike[str]) -> 
     written; whatever is raised, no file is left.
 
     >>> import tempfile
-    >>> from verify.claims import REGISTRY, Settings
+    >>> from verify.claims import Settings
+    >>> from verify.claims.registry import REGISTRY
     >>> case = REGISTRY["mlp-injectivity"].cases(Settings())[0]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     certified(case.check(), f"{folder}/injective.json").sentence[:52]

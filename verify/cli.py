@@ -9,46 +9,34 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
 from constructions.documents import InputError
 from constructions.verdict import Undecided
 from verify import __version__
-from verify.commands import (
-    audit,
-    check,
-    compare,
-    constants,
-    decide,
-    depth,
-    doctor,
-    experiments,
-    export,
-    floor,
-    inspect,
-    show,
-    universality,
-)
 from verify.commands.answer import Answer, Exit, OverLimitsError, TimeLimitError
 from verify.kernel_process import DisagreementError, KernelError, printable
 from verify.resumable import WorkerLostError
 
 COMMANDS = (
-    audit,
-    decide,
-    floor,
-    compare,
-    universality,
-    constants,
-    depth,
-    experiments,
-    inspect,
-    check,
-    show,
-    export,
-    doctor,
+    "audit",
+    "decide",
+    "floor",
+    "compare",
+    "universality",
+    "constants",
+    "depth",
+    "experiments",
+    "inspect",
+    "check",
+    "show",
+    "export",
+    "doctor",
 )
+"""Each is the module verify.commands.NAME. Only the one asked for is imported: most of them load much that it does not
+need."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,9 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _Parser(prog="promptcert", description="Theorems about prompt tuning, run and certified.")
     parser.add_argument("--version", action="version", version=f"promptcert {__version__}")
     commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND", parser_class=_Parser)
-    for module in COMMANDS:
-        module.add_parser(commands)
-    args, unknown = parser.parse_known_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    for name in _needed(words):
+        import_module(f"verify.commands.{name}").add_parser(commands)
+    args, unknown = parser.parse_known_args(words)
     if unknown:
         commands.choices[args.command].error(_unknown(unknown, commands.choices[args.command].options))
     answer = _answer(args)
@@ -92,6 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: standard output: cannot be written: {error.strerror or error}", file=sys.stderr)
         return int(Exit.BAD_INPUT)
     return int(answer.code)
+
+
+def _needed(words: Sequence[str]) -> Sequence[str]:
+    """The command that is asked for; all of them where help or an error lists them."""
+    first = words[0] if words else ""
+    if first == "--version":
+        return ()
+    return (first,) if first in COMMANDS else COMMANDS
 
 
 def _unknown(words: Sequence[str], options: Sequence[str]) -> str:

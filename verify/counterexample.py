@@ -22,9 +22,9 @@ from constructions.files import data_json, model_json, number_json, rows_json
 from constructions.numbers.rational import RationalMatrix
 from constructions.transformer import FeedForward, Head, Layer, Transformer
 from constructions.verdict import Evidence
+from verify import formats
 from verify.certificate import Certificate, read_sealed, seal, toolkit
 
-FORMAT = "promptcert-counterexample/1"
 FIELDS = ("format", "claim", "sentence", "evidence", "instance", "reproduce", "certificate", "toolkit", "sha256")
 SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -53,7 +53,7 @@ class Counterexample:
         """The JSON object, with its hash. Raises TypeError for parts that have no exact form."""
         return seal(
             {
-                "format": FORMAT,
+                "format": formats.COUNTEREXAMPLE,
                 "claim": self.claim,
                 "sentence": self.sentence,
                 "evidence": self.evidence.value,
@@ -153,7 +153,7 @@ class FormatError(ValueError):
 
 def read_counterexample(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The JSON object of a file that calls itself a counterexample, else None; nothing else is checked."""
-    return read_sealed(path, FORMAT)
+    return read_sealed(path, formats.COUNTEREXAMPLE)
 
 
 def demand_counterexample(document: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from constructions.experiments.training import Plan, Run, Trainee, trainee
 from constructions.files import data_json, model_json
 from constructions.numbers.rational import decimal, rational
 from constructions.single_layer.low_rank import triangular_update
+from verify import formats
 from verify.certificate import Certificate, toolkit
 from verify.claims import low_rank_memorization, unmemorizable_pair
 from verify.claims.experiments import demand_not_below
@@ -29,7 +30,6 @@ from verify.claims.prompt_law import loss_certificate
 from verify.kernel_process import accepted, kernel_sha256
 from verify.resumable import in_processes, keep, kept, output_folder, run_key
 
-FORMAT = "promptcert-experiments/1"
 RESULT = "experiments.json"
 ZERO = fmpq(1, 10**12)
 """A trained loss of at most this much counts as zero: floats go no further than their rounding."""
@@ -78,7 +78,7 @@ def experiments(
             for descent, point in zip(plan.descents(run), points[run], strict=True):
                 datasets[run.dataset]["runs"].append(checked(run, descent, subject, levels[run.dataset], point))
         result = {
-            "format": FORMAT,
+            "format": formats.EXPERIMENTS,
             "verdict": "undecided",
             "as_expected": all(reached_zero(dataset) for dataset in datasets),
             "seed": plan.seed,

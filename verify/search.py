@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
+import scipy
 
 from constructions.data import Dataset
 from constructions.experiments.prompt_loss import Array, PromptLoss
@@ -58,7 +58,7 @@ def adversary(
     for m_p in lengths:
         for restart in range(restarts):
             start = rng.normal(size=model.width * m_p) * 4.0 ** (restart % 4 - 1)
-            run = minimize(
+            run = scipy.optimize.minimize(
                 loss,
                 start,
                 jac=True,

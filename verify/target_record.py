@@ -21,9 +21,9 @@ from flint import fmpq
 from constructions.universality.for_all import Budget
 from constructions.universality.grid import Digits
 from constructions.verdict import Evidence
+from verify import formats
 from verify.certificate import canonical, read_sealed, seal, toolkit
 
-FORMAT = "promptcert-target/1"
 CLAIM = "universality-softmax"
 NUMBER = re.compile(r"-?\d{1,8000}(/[1-9]\d{0,8000})?", re.ASCII)
 SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -66,7 +66,7 @@ def record(known: Enclosed, found: Budget, certificate: dict[str, Any], file: st
         error = {"table": str(known.error), "network": str(known.error + rest)}
     return seal(
         {
-            "format": FORMAT,
+            "format": formats.TARGET,
             "evidence": Evidence.ENCLOSED.value,
             "target": list(known.target),
             "d": grid.d,
@@ -102,7 +102,7 @@ def record_path(certificate: Path) -> Path:
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The JSON object of a file that calls itself a record of a target, else None; nothing else is checked."""
-    return read_sealed(path, FORMAT)
+    return read_sealed(path, formats.TARGET)
 
 
 def demand_record(document: dict[str, Any]) -> None:

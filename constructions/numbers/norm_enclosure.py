@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from flint import fmpq
-from scipy.sparse.linalg import ArpackError, eigsh
 
 from constructions.numbers.dyadic import Floats, Integers, dominant, power_of_two, row_products
 from constructions.numbers.spectral_norm import above, below, root_above, root_below
@@ -120,9 +120,11 @@ def top_eigenvector(G: Floats, thorough: bool = False) -> tuple[float, Floats]:
     from all eigenvalues."""
     if len(G) > _DIRECT and not thorough:
         try:
-            values, vectors = eigsh(G, k=1, which="LA", v0=np.random.default_rng(0).standard_normal(len(G)))
+            values, vectors = scipy.sparse.linalg.eigsh(
+                G, k=1, which="LA", v0=np.random.default_rng(0).standard_normal(len(G))
+            )
             return float(values[0]), vectors[:, 0]
-        except ArpackError:
+        except scipy.sparse.linalg.ArpackError:
             pass
     values, vectors = np.linalg.eigh(G)
     return float(values[-1]), vectors[:, -1]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import flint
 import numpy as np
+import scipy
 from flint import fmpq
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from constructions.numbers.exponential import midpoint
 from constructions.single_layer.mass_boxes import (
@@ -126,7 +126,7 @@ class CriterionSearch:
                     result: Floats = np.concatenate([values[entropies] - 0.02, values[others] - least])
                     return result
 
-                run = minimize(
+                run = scipy.optimize.minimize(
                     size,
                     start[free],
                     constraints=[{"type": "ineq", "fun": room}],  # type: ignore[call-overload]
@@ -161,7 +161,7 @@ class CriterionSearch:
         start = np.append(tau[free], self.values(tau).min())
         unit = np.append(np.zeros(len(free)), -1.0)
         try:
-            run = minimize(
+            run = scipy.optimize.minimize(
                 lambda x: float(unit @ x),
                 start,
                 jac=lambda x: unit,

@@ -14,8 +14,8 @@ from math import isfinite, log
 
 import flint
 import numpy as np
+import scipy
 from flint import arb, fmpq
-from scipy.optimize import minimize_scalar
 
 from constructions.numbers.exponential import midpoint
 from constructions.numbers.pivots import solve_minor
@@ -213,7 +213,7 @@ def _guess_minimum(combination: OneCombination, length: int | None) -> tuple[flo
         for k in np.flatnonzero(np.diff(side > 0)):
             crossings.append((float(min(values[k], values[k + 1])), float(grid[k]), float(grid[k + 1])))
     for _, low, high in sorted(valleys)[:12] + sorted(crossings)[:12]:
-        run = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-13})
+        run = scipy.optimize.minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-13})
         if run.fun < best[1]:
             best = (float(run.x), float(run.fun))
     good = values <= best[1] * (1 + 1e-10) + 1e-12

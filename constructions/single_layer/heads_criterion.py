@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import flint
 import numpy as np
+import scipy
 from flint import fmpq
-from scipy.optimize import linprog
 
 from constructions.numbers.exponential import ExpSum, midpoint
 from constructions.numbers.rational import RationalMatrix, dot
@@ -122,7 +122,7 @@ class HeadsSystem:
         bounds = [(None, None)] * (width - 1) + [(None, 1)]
         cost = np.zeros(width)
         cost[-1] = -1
-        answer = linprog(
+        answer = scipy.optimize.linprog(
             cost,
             A_ub=rows if places else None,
             b_ub=np.zeros(len(places)) if places else None,

@@ -14,10 +14,9 @@ from typing import Protocol
 
 import flint
 import numpy as np
+import scipy
 from flint import arb, arb_mat, fmpq
 from numpy.typing import NDArray
-from scipy.linalg import qr
-from scipy.optimize import least_squares
 
 from constructions.numbers.exponential import midpoint
 from constructions.numbers.rational import RationalMatrix
@@ -244,7 +243,7 @@ def from_start(equations: Equations, start: Floats) -> ProvedPrompt | None:
         return None
     try:
         with np.errstate(all="ignore"):  # what is not finite in the end is refused
-            run = least_squares(
+            run = scipy.optimize.least_squares(
                 equations.residual,
                 start,
                 jac=equations.jacobian,
@@ -268,7 +267,7 @@ def _prove(equations: Equations, flat: Floats) -> ProvedPrompt | None:
     jacobian = equations.jacobian(flat)
     n, m = equations.count, len(equations.counts)
     try:
-        pivots = qr(jacobian, mode="economic", pivoting=True)[2][:n]
+        pivots = scipy.linalg.qr(jacobian, mode="economic", pivoting=True)[2][:n]
         inverse = np.linalg.inv(jacobian[:, pivots])
     except (ValueError, np.linalg.LinAlgError):
         return None

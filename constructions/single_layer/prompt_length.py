@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import scipy
 from flint import fmpq
-from scipy.linalg import qr
 
 from constructions.data import Dataset, Example, Query
 from constructions.numbers.definite import positive_definite_factor
@@ -100,7 +100,7 @@ def _most_independent(queries: Sequence[Contribution], names: Sequence[int]) -> 
         return []
     vectors = np.array([query.floats[0] - query.floats[1].sum(axis=0) / 2 for query in queries])
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    pivots = qr((vectors / np.maximum(norms, 1e-300)).T, mode="economic", pivoting=True)[2]
+    pivots = scipy.linalg.qr((vectors / np.maximum(norms, 1e-300)).T, mode="economic", pivoting=True)[2]
     rank = int(np.linalg.matrix_rank(vectors / np.maximum(norms, 1e-300)))
     return [names[int(p)] for p in pivots[:rank]]
 

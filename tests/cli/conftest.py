@@ -179,7 +179,8 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inputs]:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one certificate or more of each claim, by slug and case."""
     from verify.audit import audit
-    from verify.claims import REGISTRY, Settings
+    from verify.claims import Settings
+    from verify.claims.registry import REGISTRY
 
     out = tmp_path_factory.mktemp("audited")
     audit([REGISTRY[slug] for slug in ("attention-split", "direction-lemma", "mlp-injectivity")], Settings(), out=out)

@@ -14,8 +14,9 @@ from constructions.files import read_data, read_model
 from constructions.verdict import Evidence, Undecided, Verdict
 from verify import audit as runner
 from verify import resumable
-from verify.claims import REGISTRY, Settings
+from verify.claims import Settings
 from verify.claims.claim import Case, CaseResult, Claim
+from verify.claims.registry import REGISTRY
 from verify.resumable import run_key
 from verify.search import adversary
 

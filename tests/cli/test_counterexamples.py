@@ -21,7 +21,8 @@ from constructions.numbers.rational import RationalMatrix
 from constructions.transformer import Attention, FeedForward, Head, Layer
 from constructions.verdict import Evidence
 from verify.certificate import seal
-from verify.claims import REGISTRY, Settings
+from verify.claims import Settings
+from verify.claims.registry import REGISTRY
 from verify.commands.show_counterexample import sentence
 from verify.counterexample import Counterexample, FormatError, Refuted, demand_counterexample, part
 

@@ -19,7 +19,8 @@ from constructions.documents import InputError
 from verify import audit as runner
 from verify import executor
 from verify.audit import audit
-from verify.claims import REGISTRY, Settings
+from verify.claims import Settings
+from verify.claims.registry import REGISTRY
 from verify.executor import Dask, Local
 from verify.folder_lock import LOCK, locked
 from verify.resumable import WorkerLostError, output_folder

@@ -12,7 +12,8 @@ import pytest
 from flint import fmpq
 
 from verify import falsified
-from verify.claims import REGISTRY, Settings
+from verify.claims import Settings
+from verify.claims.registry import REGISTRY
 from verify.counterexample import Counterexample
 from verify.falsifiers.falsifier import Falsifier, Search, Trial
 
@@ -107,7 +108,8 @@ def test_a_counterexample_refutes(
 USERS = """
 from dataclasses import replace
 from constructions.verdict import Evidence
-from verify.claims import REGISTRY, Settings
+from verify.claims import Settings
+from verify.claims.registry import REGISTRY
 from verify.counterexample import Counterexample
 from verify.falsifiers.falsifier import Falsifier, Trial
 

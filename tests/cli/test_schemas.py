@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from constructions.files import PromptBox, prompt_json, read_prompt
 from constructions.numbers.rational import RationalMatrix, rational
-from verify.claims import REGISTRY
+from verify.claims.registry import REGISTRY
 
 Json = dict[str, Any]
 FOLDER = files("verify") / "schemas"

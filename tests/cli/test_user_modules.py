@@ -12,13 +12,15 @@ import pytest
 from constructions.documents import InputError
 from verify.audit import audit
 from verify.certificate import canonical, seal
-from verify.claims import REGISTRY, Settings, sources
+from verify.claims import Settings, sources
+from verify.claims.registry import REGISTRY
 from verify.claims.sources import Installed, ModuleFile, chosen, find
 
 HEAD = """
 from constructions.verdict import Evidence, Verdict
 from verify.certificate import Certificate
-from verify.claims import REGISTRY, Case, CaseResult, Claim, Settings
+from verify.claims import Case, CaseResult, Claim, Settings
+from verify.claims.registry import REGISTRY
 from verify.counterexample import Counterexample, Refuted
 
 def claim(check, slug="my-lemma", name="only", **more):
@@ -240,7 +242,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "no list": (HEAD + "CLAIMS = (Claim('my-lemma', 't', 's', 's', 'x', lambda settings: None),)\n",
                 "mine.py: claim my-lemma: its cases cannot be listed: mine.py: TypeError: 'NoneType'"),
     "listing": (HEAD + "CLAIMS = (Claim('my-lemma', 't', 's', 's', 'x', lambda settings: 1 / 0),)\n",
-                "its cases cannot be listed: mine.py:13: ZeroDivisionError"),
+                "its cases cannot be listed: mine.py:14: ZeroDivisionError"),
     "no case": (HEAD + "CLAIMS = (Claim('my-lemma', 't', 's', 's', 'x', lambda settings: [1]),)\n",
                 "expected a list of Case, found 1 in it"),
     "name": (HEAD + "CLAIMS = (claim(genuine, name='../../x'),)\n", "expected names of cases from a-z, 0-9, - and _"),

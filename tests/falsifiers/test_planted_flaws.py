@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from constructions.verdict import Evidence, Verdict
-from verify.claims import REGISTRY
+from verify.claims.registry import REGISTRY
 from verify.falsifiers.falsifier import Falsifier, Flaw, falsify
 
 FALSIFIERS = {slug: claim.falsifier for slug, claim in REGISTRY.items() if claim.falsifier is not None}

@@ -19,7 +19,7 @@ from constructions.transformer import Attention, FeedForward, Head, Layer
 from constructions.universality.contextual_map import ContextualMap
 from constructions.universality.grid import Grid
 from constructions.verdict import Verdict
-from verify.claims import REGISTRY
+from verify.claims.registry import REGISTRY
 from verify.falsifiers import attention_lipschitz, contextual_mapping, universality_softmax
 from verify.falsifiers.falsifier import Falsifier, Flaw, Search, falsify
 from verify.instances import random_matrix

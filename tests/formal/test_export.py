@@ -13,8 +13,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from verify.certificate import canonical, seal
-from verify.claims import REGISTRY, Settings
+from verify.claims import Settings
 from verify.claims.formal import lemmas_of
+from verify.claims.registry import REGISTRY
 from verify.cli import main
 from verify.coq import EXPORTABLE, export
 

@@ -11,8 +11,8 @@ from types import ModuleType
 
 import pytest
 
-from verify.claims import REGISTRY
 from verify.claims.formal import LEMMAS, lemmas_of
+from verify.claims.registry import REGISTRY
 from verify.commands.doctor import machine_checked
 from verify.coq import EXPORTABLE
 

@@ -14,7 +14,8 @@ from constructions.verdict import Evidence, Verdict
 from verify import certified as module
 from verify.certificate import Certificate
 from verify.certified import NotProved, certified
-from verify.claims import REGISTRY, CaseResult, Settings
+from verify.claims import CaseResult, Settings
+from verify.claims.registry import REGISTRY
 from verify.counterexample import Counterexample, Refuted
 from verify.kernel_process import KernelAnswer, KernelError
 

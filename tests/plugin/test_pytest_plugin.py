@@ -36,7 +36,8 @@ settings.load_profile("quick")
 GENUINE = """
 from dataclasses import replace
 from constructions.verdict import Evidence, Verdict
-from verify.claims import REGISTRY, CaseResult, Settings
+from verify.claims import CaseResult, Settings
+from verify.claims.registry import REGISTRY
 def proved():
     return REGISTRY["mlp-injectivity"].cases(Settings())[0].check()
 """

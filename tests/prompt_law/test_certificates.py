@@ -16,8 +16,9 @@ from constructions.single_layer.one_query import decide_one_query
 from constructions.verdict import Evidence, Verdict
 from verify.audit import audit
 from verify.certificate import Certificate
-from verify.claims import REGISTRY, Settings
+from verify.claims import Settings
 from verify.claims.prompt_law import impossible_certificate, loss_certificate, memorizable_certificate
+from verify.claims.registry import REGISTRY
 
 SEEDS = range(max(2, settings.default.max_examples // 10))
 

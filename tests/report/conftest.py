@@ -31,7 +31,8 @@ CASES = {
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The output folder of an audit of a few cases, with all formats of its report."""
     from verify.audit import audit
-    from verify.claims import REGISTRY, Settings, prompt_law, unmemorizable_pair
+    from verify.claims import Settings, prompt_law, unmemorizable_pair
+    from verify.claims.registry import REGISTRY
 
     short = functools.partial(search.adversary, lengths=[1], restarts=1, max_iterations=2)
     with pytest.MonkeyPatch.context() as patch:

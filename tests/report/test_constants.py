@@ -13,8 +13,9 @@ import pytest
 from flint import fmpq
 
 from constructions.numbers.rational import RationalMatrix, rational
-from verify.claims import REGISTRY, Constant, Settings, unmemorizable_pair
+from verify.claims import Constant, Settings, unmemorizable_pair
 from verify.claims.claim import CaseResult
+from verify.claims.registry import REGISTRY
 from verify.report.instances import matrix, scalar, single_layer_data
 
 Json = dict[str, Any]

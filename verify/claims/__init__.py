@@ -1,47 +1,5 @@
-"""The claims: one file for each, found here by slug."""
+"""The claims: one file for each. registry.py has them all, by slug; here is what a claim is made of."""
 
-from verify.claims import (
-    attention_lipschitz,
-    attention_split,
-    contextual_mapping,
-    direction_lemma,
-    experiments,
-    joint_injectivity,
-    low_rank_memorization,
-    mlp_injectivity,
-    prompt_law,
-    prompt_length_bound,
-    prompted_injectivity,
-    quantisation,
-    several_heads,
-    several_queries,
-    universality_hardmax,
-    universality_softmax,
-    unmemorizable_pair,
-)
 from verify.claims.claim import Case, CaseResult, Claim, Constant, Finding, Settings
 
-REGISTRY: dict[str, Claim] = {
-    claim.slug: claim
-    for claim in (
-        attention_split.CLAIM,
-        direction_lemma.CLAIM,
-        mlp_injectivity.CLAIM,
-        unmemorizable_pair.CLAIM,
-        prompt_law.CLAIM,
-        several_queries.CLAIM,
-        several_heads.CLAIM,
-        prompt_length_bound.CLAIM,
-        low_rank_memorization.CLAIM,
-        quantisation.CLAIM,
-        contextual_mapping.CLAIM,
-        universality_hardmax.CLAIM,
-        universality_softmax.CLAIM,
-        attention_lipschitz.CLAIM,
-        joint_injectivity.CLAIM,
-        prompted_injectivity.CLAIM,
-        experiments.CLAIM,
-    )
-}
-
-__all__ = ["REGISTRY", "Case", "CaseResult", "Claim", "Constant", "Finding", "Settings"]
+__all__ = ["Case", "CaseResult", "Claim", "Constant", "Finding", "Settings"]

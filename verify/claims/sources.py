@@ -20,8 +20,8 @@ from typing import Any
 
 from constructions.documents import InputError
 from constructions.verdict import Verdict
-from verify.claims import REGISTRY
 from verify.claims.claim import Case, Claim, Origin, Settings
+from verify.claims.registry import REGISTRY
 
 GROUP = "promptcert.claims"
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)

@@ -7,8 +7,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from verify.claims import REGISTRY
 from verify.claims.formal import lemmas_of
+from verify.claims.registry import REGISTRY
 from verify.commands.answer import Answer, Exit, add_common
 from verify.coq import EXPORTABLE
 from verify.kernel_process import KERNEL, kernel_sha256

@@ -10,37 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import isfinite, log
+from math import isfinite
 
 import flint
 import numpy as np
-import scipy
 from flint import arb, fmpq
 
 from constructions.numbers.exponential import midpoint
 from constructions.numbers.pivots import solve_minor
 from constructions.numbers.rational import RationalMatrix, dot
+from constructions.single_layer.loss_cover import Cover, cover
 from constructions.single_layer.loss_problem import LossProblem, OneCombination
+from constructions.single_layer.loss_search import guess_minimum
 from constructions.single_layer.prompt_law import realize
 from constructions.verdict import Undecided
 
 Row = list[fmpq]
 RELATIVE_GAP = fmpq(1, 10**8)
 ABSOLUTE_GAP = fmpq(1, 10**10)
-MAX_PARTS = 4_000
 MAX_PRECISION = 4096
-MAX_SINGLE_MASSES = 1024
 TOKEN_BITS = 96
 MAX_LOG_LENGTH = 10_000
 """Longest prompt that is written down, as the natural logarithm of its length (the length is an exact integer)."""
-
-
-@dataclass(frozen=True)
-class Cover:
-    """Breakpoints σ_0 < … < σ_t of the axis of masses; ``integers`` (q = 0): how many masses are checked one by one."""
-
-    integers: int | None
-    breakpoints: tuple[fmpq, ...]
 
 
 @dataclass(frozen=True)
@@ -138,10 +129,10 @@ def _bounds(
         lower = _short_below(goal - gap)
         covers = []
         for combination in combinations:
-            cover = _cover(combination, lower, length, log_length)
-            if cover is None:
+            found = cover(combination, lower, length, log_length)
+            if found is None:
                 break
-            covers.append(cover)
+            covers.append(found)
         else:
             return LossBounds(problem, length, lower, upper, prompt, tuple(covers), bracket, precision)
     raise Undecided("the certified lower bound stays away from the best prompt found")
@@ -168,59 +159,7 @@ def _short_below(x: fmpq) -> fmpq:
     return fmpq((x * digits).floor()) / digits
 
 
-# -- where the least loss is: floats --------------------------------------------------------------------------------
-
-
-def _axis(combination: OneCombination) -> tuple[float, float]:
-    """A range of σ that holds whatever is interesting: scaled by |g|, since log s follows g·u."""
-    scale = 1.0 if combination.g_float is None else float(np.abs(combination.g_float) @ np.ones(combination.d))
-    means = np.abs(combination.gap)
-    size = float(max(np.abs(combination.a_float).max(), means.max(), 1.0))
-    spread = float(np.abs(combination.log_S).max())
-    reach = 50.0 + 2 * spread + (4 * scale * size if combination.g_float is not None else 0.0)
-    return -reach, reach
-
-
-def _guess_minimum(combination: OneCombination, length: int | None) -> tuple[float, float]:
-    """(σ, loss) of the least value that a grid with local refinement finds.
-
-    Minima are sought where the grid has one, and where the best output enters or leaves the slab: for a small g the
-    loss has a kink-like valley there that is narrower than the grid. Valleys count only beyond rounding.
-    """
-    log_length = None if length is None or combination.g is None else log(length)
-    left, right = _axis(combination)
-    centres = [0.0, *combination.log_S, -float(combination.rho), -float(combination.rho) + (log_length or 0.0)]
-    near = [np.linspace(x - 20.0, x + 20.0, 801) for x in centres[:1]]
-    near += [np.linspace(x - 2.0, x + 2.0, 41) for x in dict.fromkeys(centres[1:9])]
-    far = np.geomspace(20.0, right, 400)
-    everything = np.concatenate([np.linspace(left, right, 1201), far, -far, *near])
-    grid = np.unique(np.round(np.clip(everything, left, right), 6))  # no two points that only rounding tells apart
-    found = combination.guess(grid, log_length)
-    values = found.loss
-    if not np.isfinite(values).all():
-        raise Undecided("the search for the best mass left the range of floats")
-    best = (float(grid[np.argmin(values)]), float(values.min()))
-
-    def loss(sigma: float) -> float:
-        return float(combination.guess(np.array([sigma]), log_length).loss[0])
-
-    valleys, crossings = [], []
-    for i in range(1, len(grid) - 1):
-        valley = values[i] <= values[i - 1] and values[i] <= values[i + 1]
-        if valley and max(values[i - 1], values[i + 1]) > values[i] * (1 + 1e-12):
-            valleys.append((float(values[i]), float(grid[i - 1]), float(grid[i + 1])))
-    for side in (found.above, found.below):
-        for k in np.flatnonzero(np.diff(side > 0)):
-            crossings.append((float(min(values[k], values[k + 1])), float(grid[k]), float(grid[k + 1])))
-    for _, low, high in sorted(valleys)[:12] + sorted(crossings)[:12]:
-        run = scipy.optimize.minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-13})
-        if run.fun < best[1]:
-            best = (float(run.x), float(run.fun))
-    good = values <= best[1] * (1 + 1e-10) + 1e-12
-    if good.any():  # many masses may be as good: take the one that needs the shortest prompt, or the most moderate one
-        least = int(np.argmin(found.entropy[good] if length is None else np.abs(grid[good])))
-        best = (float(grid[good][least]), best[1])
-    return best
+# -- the upper bound: an explicit prompt -------------------------------------------------------------------------------
 
 
 def _best_prompt(
@@ -234,7 +173,7 @@ def _best_prompt(
                 (None, mass) for mass in _integer_masses(combination, length, exact)
             ]
         else:
-            candidates = [(_guess_minimum(combination, length)[0], 0)]
+            candidates = [(guess_minimum(combination, length)[0], 0)]
         for sigma, mass in candidates:
             with flint.ctx.workprec(combination.precision + 4 * int(abs(sigma or 0.0))):
                 prompt = _prompt_at(problem, combination.sharpened(flint.ctx.prec), sigma, mass, length, exact)
@@ -266,7 +205,7 @@ def _integer_masses(combination: OneCombination, length: int | None, exact: bool
     """The integer masses next to the best real one, and the ends of the allowed range (q = 0)."""
     if exact and length is not None:
         return [length]
-    sigma, _ = _guess_minimum(combination, None)
+    sigma, _ = guess_minimum(combination, None)
     top = length if length is not None else 10**30
     mass = float(combination.rho) + sigma
     near = 1 if mass < 0 else int(np.exp(min(mass, 60.0)))
@@ -339,76 +278,3 @@ def _dyadic(x: float) -> fmpq:
     if not isfinite(x):
         raise Undecided("the search for the best mass left the range of floats")
     return fmpq(round(x * 2**40)) / fmpq(2) ** 40
-
-
-# -- the lower bound: balls ------------------------------------------------------------------------------------------
-
-
-def _cover(combination: OneCombination, lower: fmpq, length: int | None, log_length: arb | None) -> Cover | None:
-    """Breakpoints on whose parts the loss is proved to be at least ``lower``, or None."""
-    goal = arb(lower)
-    if combination.problem.integer_masses:
-        return _integer_cover(combination, goal, length)
-    left, right = _axis(combination)
-    start = _end(lambda sigma: combination.left_end(sigma, log_length), goal, fmpq(int(left)), -1)
-    stop = _end(lambda sigma: combination.right_end(sigma, log_length), goal, fmpq(int(right) + 1), 1)
-    if start is None or stop is None:
-        return None
-    inner = _inner(combination, goal, start, stop, log_length)
-    return None if inner is None else Cover(None, tuple(inner))
-
-
-def _end(bound: object, goal: arb, sigma: fmpq, direction: int) -> fmpq | None:
-    """The first σ, going outwards, beyond which ``bound`` proves the goal."""
-    step = fmpq(16)
-    for _ in range(16):
-        value = bound(sigma)  # type: ignore[operator]
-        if value is not None and value >= goal:
-            return sigma
-        sigma += direction * step
-        step *= 2
-    return None
-
-
-def _inner(
-    combination: OneCombination, goal: arb, start: fmpq, stop: fmpq, log_length: arb | None
-) -> list[fmpq] | None:
-    """Bisection of [start, stop] until every part is proved."""
-    breakpoints = [start]
-    todo = [(fmpq(0), stop), (start, fmpq(0))] if start < 0 < stop else [(start, stop)]  # where the charts meet
-    narrow = fmpq(1) / fmpq(2) ** 60
-    while todo:
-        left, right = todo.pop()
-        bound, in_the_middle = combination.inner_part(left, right, log_length)
-        if bound >= goal:
-            breakpoints.append(right)
-            continue
-        if in_the_middle < goal:  # no smaller part will do
-            return None
-        if right - left < narrow or len(breakpoints) + len(todo) > MAX_PARTS:
-            return None
-        middle = (left + right) / 2
-        todo += [(middle, right), (left, middle)]
-    return breakpoints
-
-
-def _integer_cover(combination: OneCombination, goal: arb, length: int | None) -> Cover | None:
-    """Masses 1, 2, … one by one as long as needed, then parts of the axis (q = 0)."""
-    if length is not None and length <= MAX_SINGLE_MASSES:
-        singles = range(1, length + 1)
-        return Cover(length, ()) if all(combination.at_mass(m) >= goal for m in singles) else None
-    sigma_best = combination.problem.reference + fmpq(round(_guess_minimum(combination, None)[0] * 16), 16)
-    near = 2 if sigma_best < 1 else int(arb(min(sigma_best, fmpq(9))).exp().ceil().unique_fmpz() or 2) + 2
-    for count in (1, near, 4 * near, 64 * near):  # real masses may do as well as integers, from 2 on
-        count = count if length is None else min(count, length)
-        if not all(combination.at_mass(m) >= goal for m in range(1, count + 1)):
-            return None
-        if length is not None and length <= count:
-            return Cover(count, ())
-        start = midpoint(arb(count + 1).log()) - combination.rho - fmpq(1, 10**12)
-        start = fmpq((start * 2**50).floor(), 2**50)
-        stop = _end(lambda sigma: combination.right_end(sigma, None), goal, start + 1, 1)
-        inner = None if stop is None else _inner(combination, goal, start, stop, None)
-        if inner is not None:
-            return Cover(count, tuple(inner))
-    return None

@@ -6,7 +6,7 @@ ask for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import flint
 from flint import arb, fmpq
@@ -15,10 +15,10 @@ from constructions.files import PromptBox
 from constructions.numbers.balls import until_decided
 from constructions.numbers.exponential import midpoint
 from constructions.numbers.rational import RationalMatrix, dot
+from constructions.numbers.roots import enclosed_root
 from constructions.single_layer.loss_problem import LossProblem
 from constructions.single_layer.one_query import Combination, Possible
 from constructions.single_layer.prompt_law import ClusteredPrompt, realize, realize_uniform
-from constructions.verdict import Undecided
 
 MAX_WRITTEN_TOKENS = 4096
 
@@ -99,39 +99,13 @@ def _free_mass(g: Sequence[fmpq], a: Sequence[arb], C: Sequence[arb], length: in
     """A mass with 0 ≤ H ≤ log length, where every mass solves the equations: H(s) = log s − g·a + (g·C)/s."""
     at_a, at_C = _at(g, a), _at(g, C)
 
-    def entropy(mass: arb) -> arb:
-        return mass.log() - at_a + at_C / mass
+    def entropy(mass: arb) -> tuple[arb, arb]:
+        return mass.log() - at_a + at_C / mass, (1 - at_C / mass) / mass
 
     least = at_C if falls else arb(0)  # for g·C > 0, H decreases up to s = g·C and increases from there
     if length > 1:
         return least  # H is least there, and above 0 since one token is not enough
-    return _root(entropy, midpoint(least))
-
-
-def _root(increasing: Callable[[arb], arb], start: fmpq) -> arb:
-    """A ball that contains the zero of a function that increases from ``start`` (where it is ≤ 0, or −∞ at 0) to
-    infinity."""
-    low = start
-    high = max(start * 2, fmpq(1))
-    while not increasing(arb(high)) > 0:
-        low, high = high, high * 2
-    while low <= 0 or high - low > high / fmpq(2) ** (flint.ctx.prec - 16):
-        middle = high / 2 if low <= 0 else (low + high) / 2
-        value = increasing(arb(middle))
-        if value > 0:
-            high = middle
-        elif value < 0:
-            low = middle
-        else:  # the zero itself, perhaps: nothing closer can be told
-            low = high = middle
-            break
-    width = high / fmpq(2) ** (flint.ctx.prec - 16)
-    for _ in range(flint.ctx.prec):
-        low, high = max(low - width, low / 2, start), high + width
-        if increasing(arb(low)) < 0 and increasing(arb(high)) > 0:
-            return arb(low).union(arb(high))
-        width *= 2
-    raise Undecided("the mass of the one-token prompt is not bracketed at this precision")
+    return enclosed_root(entropy, midpoint(least))
 
 
 def _at(q: Sequence[fmpq], x: Sequence[arb]) -> arb:

@@ -13,7 +13,7 @@ docs/theory/prompt-law.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import flint
@@ -23,6 +23,7 @@ from constructions.numbers.balls import BallMatrix, decided_sign, until_decided
 from constructions.numbers.exponential import ExpFraction, ExpSum, midpoint
 from constructions.numbers.exponential_matrix import ExpMatrix
 from constructions.numbers.rational import RationalMatrix, dot
+from constructions.numbers.roots import enclosed_root
 from constructions.verdict import Undecided
 
 Row = list[fmpq]
@@ -95,9 +96,9 @@ def realize(q: Sequence[fmpq], mean: Sequence[arb], log_mass: arb, length: int) 
         raise UnreachableError(f"log S − q·p̄ = {entropy} is not above 0, as two or more tokens need")
     if decided_sign(arb(length).log() - entropy) < 0:
         raise UnreachableError(f"log S − q·p̄ = {entropy} is above log {length}")
-    share = _share_with_entropy(entropy, length)
-    logs = [(1 - share).log(), (share / (length - 1)).log()]
-    return _along_q(q, mean, [log_mass + log_w - at for log_w in logs], (1, length - 1))
+    odds = _log_odds(entropy, length)
+    log_w = -((length - 1) * (-odds).exp()).log1p()
+    return _along_q(q, mean, [log_mass + log_w - at, log_mass + log_w - odds - at], (1, length - 1))
 
 
 def realize_uniform(q: Sequence[fmpq], mean: Sequence[arb], log_mass: arb, length: int) -> ClusteredPrompt:
@@ -123,40 +124,19 @@ def _along_q(q: Sequence[fmpq], mean: Sequence[arb], steps: Sequence[arb], count
     return ClusteredPrompt(BallMatrix(flint.arb_mat(rows)), counts)
 
 
-def _share_with_entropy(entropy: arb, length: int) -> arb:
-    """τ in (0, (m−1)/m] such that weights 1−τ and m−1 times τ/(m−1) have this entropy: bisection on exact end points,
-    the bracket being proved by signs (the entropy increases with τ)."""
+def _log_odds(entropy: arb, length: int) -> arb:
+    """The x ≥ 0 for which weights in the ratio e^x : 1 : … : 1, ``length`` of them, have this entropy below log length.
 
-    def value(tau: fmpq) -> arb:
-        t = arb(tau)
-        return -(1 - t) * (1 - t).log() - t * (t / (length - 1)).log()
+    With r = (m−1) e^{−x} the entropy is ``log(1 + r) + x r/(1 + r)``: all terms are positive, and it falls from log m
+    to 0.
+    """
 
-    low, high = fmpq(0), fmpq(length - 1, length)
-    for _ in range(4 * flint.ctx.prec):
-        middle = (low + high) / 2 if low > 0 else high / 16
-        difference = value(middle) - entropy
-        if difference > 0:
-            high = middle
-        elif difference < 0:
-            low = middle
-        else:
-            break  # the ball of the entropy is as narrow as it gets
-        if low > 0 and (high - low) < high / fmpq(2) ** flint.ctx.prec:
-            break
-    return _widen_until_bracketed(value, entropy, low, high, fmpq(length - 1, length))
+    def missing(x: arb) -> tuple[arb, arb]:
+        r = (length - 1) * (-x).exp()
+        rest = r / (1 + r)
+        return entropy - r.log1p() - x * rest, x * rest / (1 + r)
 
-
-def _widen_until_bracketed(value: Callable[[fmpq], arb], entropy: arb, low: fmpq, high: fmpq, top: fmpq) -> arb:
-    """A ball around [low, high] at whose ends the entropy is certainly too small and too large."""
-    width = max(high - low, high / fmpq(2) ** flint.ctx.prec)
-    for _ in range(flint.ctx.prec):
-        below = value(low) < entropy if low > 0 else True
-        above = value(high) > entropy if high < top else True
-        if below and above:
-            return arb(low).union(arb(high))
-        width *= 2
-        low, high = max(low - width, fmpq(0)), min(high + width, top)
-    raise Undecided("the entropy is too close to the end of its range at this precision")
+    return enclosed_root(missing, fmpq(0))
 
 
 def reaches(q: Sequence[fmpq], mean: Sequence[fmpq], mass: ExpSum, length: int) -> bool:

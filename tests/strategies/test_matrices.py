@@ -75,6 +75,7 @@ def test_rationals_reach_their_bounds_and_shrink_to_whole_numbers() -> None:
     assert smallest(rationals(5), lambda x: True) == 5
     assert smallest(rationals(None, -7), lambda x: True) == -7
     assert smallest(rationals("1/7", "2/7", max_denominator=9), lambda x: True) == fmpq(1, 4)
+    assert smallest(rationals(0, 10**6, max_denominator=10**5), lambda x: fmpq(5, 7) < x < fmpq(6, 7)) == fmpq(3, 4)
 
 
 @given(st.integers(0, 4).flatmap(lambda n: st.tuples(st.just(n), vectors(n, elements=st.fractions(0, 1)))))

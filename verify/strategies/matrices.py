@@ -54,8 +54,13 @@ def rationals(
     if sum(top - bottom + 1 for _, bottom, top in ranges) <= FEW:  # one choice for each is quicker, and shrinks as well
         few = {fmpq(n, q) for q, bottom, top in ranges for n in range(bottom, top + 1)}
         return st.sampled_from(sorted(few, key=lambda x: (x.q, abs(x), x < 0)))
-    numbers = [st.integers(bottom, top).map(lambda n, q=q: fmpq(n, q)) for q, bottom, top in ranges]  # type: ignore[misc]
-    return numbers[0] if len(numbers) == 1 else st.one_of(numbers)
+    if len(ranges) <= FEW:
+        return st.one_of([_over(*one) for one in ranges])
+    return st.sampled_from(ranges).flatmap(lambda one: _over(*one))  # one strategy for each would take long to make
+
+
+def _over(q: int, bottom: int, top: int) -> SearchStrategy[fmpq]:
+    return st.integers(bottom, top).map(lambda n: fmpq(n, q))
 
 
 FEW = 64

@@ -5,8 +5,9 @@
 AUDIT is the folder of a finished ``promptcert audit --out AUDIT``. Of every relation the smallest certificate is taken;
 then its numbers are changed one at a time, sealed anew, and given to the kernel. Of each relation one mutant is kept
 for every reason for which the kernel calls one false, up to --each of them, two that are no certificates, and one that
-is still true, where there are any. To these come files that are wrong as files. The numbers are enclosures of e^x by
-flint at a higher precision, and sums of exponentials with their signs. The same audit gives the same bytes.
+is still true, where there are any. To these come forgeries, and files that are wrong as files. The numbers are
+enclosures of e^x by flint at a higher precision, and sums of exponentials with their signs. The same audit gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -109,6 +110,38 @@ def vector(name: str, text: str, verdict: str, sentence: str) -> dict[str, str]:
     return {"name": name, "verdict": verdict, "says": sentence, "file": text}
 
 
+ONE, MINUS_A_MILLION, A_BILLIONTH = {"den": 1, "num": 1}, {"den": 1, "num": -(10**6)}, {"den": 10**9, "num": 1}
+NOTHING = {"coefficients": {"den": 1, "num": [1, -1]}, "exponents": {"den": 1, "num": [0, 0]}}
+FORGERIES: tuple[tuple[str, str, dict[tuple[Any, ...], Json]], ...] = (
+    ("universality-softmax-for-all-d1-m1-eps1over100", "a negative root_m, whose square is large enough",
+     {("witness", "root_m"): MINUS_A_MILLION, ("instance", "epsilon"): A_BILLIONTH}),
+    ("universality-softmax-for-all-d1-m1-eps1over100", "a negative root r_1, whose square is large enough",
+     {("witness", "roots", 0): MINUS_A_MILLION, ("instance", "epsilon"): A_BILLIONTH}),
+    ("quantisation-d1-m1-k79-lipschitz1-p2", "a negative root r_1, whose square is large enough",
+     {("witness", "roots", 0): MINUS_A_MILLION, ("instance", "bound"): A_BILLIONTH}),
+    ("quantisation-d1-m1-k79-lipschitz1-p2", "a negative root r_2, whose square is small enough",
+     {("witness", "roots", 1): {"den": 1, "num": -1}, ("instance", "bound"): A_BILLIONTH}),
+    ("attention-split-zero-weights", "a fraction 0/0",
+     {("witness", "fractions", 0): {"denominator": NOTHING, "numerators": [NOTHING]}}),
+    ("direction-lemma-d2-s2-rho1_1", "an output 0/0",
+     {("instance", "output"): {"denominator": NOTHING, "numerators": [NOTHING, NOTHING]}}),
+    ("direction-lemma-d2-s2-rho1_1", "a token 0/0, and another output",
+     {("witness", "x_1"): {"denominator": NOTHING, "numerators": [NOTHING, NOTHING]}, ("instance", "rho"): ONE}),
+)  # fmt: skip
+"""Certificates of the audit, and several changes: all conditions hold but one that is easily forgotten."""
+
+
+def forged(folder: Path) -> Iterator[tuple[str, str]]:
+    for name, what, changes in FORGERIES:
+        document = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for path, value in changes.items():
+            part = document
+            for step in path[:-1]:
+                part = part[step]
+            part[path[-1]] = value
+        yield f"{name}/forged: {what}", text_of(seal(document))
+
+
 def wrong_files(name: str, document: Json) -> Iterator[tuple[str, str]]:
     """Files that are wrong as files: spelling, hash, fields, numbers."""
     text = text_of(document)
@@ -190,7 +223,7 @@ def main() -> None:
         certificates += mutants(name, document, args.each, args.places)
     with_matrices = [item for item in originals if any(path[-1] == "den" for path in leaves(item[1]["instance"]))]
     name, document = min(with_matrices, key=lambda item: len(text_of(item[1])))
-    files = list(wrong_files(name, document))
+    files = [*forged(args.audit / "certificates"), *wrong_files(name, document)]
     for (what, text), (verdict, sentence) in zip(files, verdicts([text for _, text in files]), strict=True):
         certificates.append(vector(what, text, verdict, sentence))
     content = {

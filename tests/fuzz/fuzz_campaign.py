@@ -121,7 +121,8 @@ def prepare() -> None:
     import verdict
 
     assert limits.MAX_NESTING
-    assert verdict.READERS
+    for claim in verdict.READERS:
+        verdict.reader(claim)
     signal.signal(signal.SIGPROF, _over_time)
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 1 << 19
     limit = pages * resource.getpagesize() + MEMORY

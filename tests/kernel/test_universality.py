@@ -371,4 +371,5 @@ def test_modules_are_registered() -> None:
 
     for claim in ("quantisation", "contextual-mapping", "universality-hardmax", "universality-softmax"):
         assert claim in verdict.READERS
+        assert verdict.reader(claim).__module__ in ("quantisation", "contextual_mapping", "universality_networks")
     assert universality.MAX_CONTEXT_BITS == 2**22

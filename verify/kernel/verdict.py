@@ -5,25 +5,11 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-import attention_lipschitz
-import attention_split
-import contextual_mapping
-import direction_lemma
-import joint_injectivity
 import limits
-import low_rank
-import mlp_injectivity
-import prompt_law
-import prompt_length
-import prompted_injectivity
-import quantisation
-import several_heads
-import several_queries
-import universality_networks
-import unmemorizable_pair
 from limits import DEADLINE, NotACertificate, OverLimits, Refuted, demand
 from reading import Envelope, load
 
@@ -46,24 +32,25 @@ class Statement(Protocol):
         """Say in one sentence what has been proved, or raise."""
 
 
-READERS: dict[str, Callable[[Envelope], Statement]] = {
-    "attention-lipschitz": attention_lipschitz.read,
-    "attention-split": attention_split.read,
-    "contextual-mapping": contextual_mapping.read,
-    "direction-lemma": direction_lemma.read,
-    "joint-injectivity": joint_injectivity.read,
-    "low-rank-memorization": low_rank.read,
-    "mlp-injectivity": mlp_injectivity.read,
-    "prompt-law": prompt_law.read,
-    "prompt-length-bound": prompt_length.read,
-    "prompted-injectivity": prompted_injectivity.read,
-    "quantisation": quantisation.read,
-    "several-heads": several_heads.read,
-    "several-queries": several_queries.read,
-    "universality-hardmax": universality_networks.read_hardmax,
-    "universality-softmax": universality_networks.read_softmax,
-    "unmemorizable-pair": unmemorizable_pair.read,
+READERS = {
+    "attention-lipschitz": ("attention_lipschitz", "read"),
+    "attention-split": ("attention_split", "read"),
+    "contextual-mapping": ("contextual_mapping", "read"),
+    "direction-lemma": ("direction_lemma", "read"),
+    "joint-injectivity": ("joint_injectivity", "read"),
+    "low-rank-memorization": ("low_rank", "read"),
+    "mlp-injectivity": ("mlp_injectivity", "read"),
+    "prompt-law": ("prompt_law", "read"),
+    "prompt-length-bound": ("prompt_length", "read"),
+    "prompted-injectivity": ("prompted_injectivity", "read"),
+    "quantisation": ("quantisation", "read"),
+    "several-heads": ("several_heads", "read"),
+    "several-queries": ("several_queries", "read"),
+    "universality-hardmax": ("universality_networks", "read_hardmax"),
+    "universality-softmax": ("universality_networks", "read_softmax"),
+    "unmemorizable-pair": ("unmemorizable_pair", "read"),
 }
+"""The module and the function that read a claim; a module is imported when the first certificate of its claim comes."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +71,18 @@ def read_file(path: str) -> bytes:
         raise NotACertificate(f"expected a readable file, found: {found}") from None
 
 
+def reader(claim: str) -> Callable[[Envelope], Statement]:
+    """What reads the certificates of one claim."""
+    module, function = READERS[claim]
+    read: Callable[[Envelope], Statement] = getattr(import_module(module), function)
+    return read
+
+
 def prove(data: bytes) -> str:
     """The claim and the sentence that a certificate proves; raises in every other case."""
     envelope = load(data)
     claim = envelope.claim.choice(*READERS)
-    statement = READERS[claim](envelope)
+    statement = reader(claim)(envelope)
     demand(envelope.intact, "sha256 is not that of the content")
     return f"{claim}: {statement.check()}"
 

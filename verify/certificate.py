@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,12 @@ MAX_NESTING = 300
 
 def toolkit() -> dict[str, str]:
     """The versions that a certificate names."""
-    return {"promptcert": version("promptcert"), "python-flint": version("python-flint")}
+    return {name: _version(name) for name in ("promptcert", "python-flint")}
+
+
+@cache
+def _version(name: str) -> str:
+    return version(name)  # reads and parses files
 
 
 @dataclass(frozen=True)

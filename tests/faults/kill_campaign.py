@@ -29,7 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CLAIMS = ("attention-split", "direction-lemma", "mlp-injectivity")
+CLAIMS = ("attention-split", "direction-lemma", "mlp-injectivity", "universality-hardmax")
+"""Quick ones, and last one with a case of seconds: a blow after the first cases comes before the end."""
 PATIENCE = 300.0
 """Seconds after which a run that should have gone on or ended counts as hanging."""
 

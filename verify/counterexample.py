@@ -73,12 +73,21 @@ class Counterexample:
         write_text(path, json.dumps(document, indent=1) + "\n")
 
 
+KINDS = {
+    "the sentence": "text",
+    "the instance": 'a mapping of names to parts, {"x": …}',
+    "evidence": "Evidence.EXACT, ENCLOSED or SAMPLED",
+    "certificate": "a Certificate",
+}
+
+
 class Refuted(AssertionError):
     """Raised by a check that has found a counterexample: in a test, in a case of a user's claim.
 
     ``sentence`` says in one line what was expected and what was found. ``instance`` names the parts of the instance;
-    without it, the arguments that hypothesis drew are the instance. ``evidence`` tells how the failure was confirmed;
-    ``certificate`` proves it, where a relation of the format can say so.
+    without it, the arguments that hypothesis drew are the instance. ``evidence`` tells how the failure was confirmed:
+    Evidence.SAMPLED where floats decided. ``certificate`` proves it, where a relation of the format can say so. Raises
+    TypeError for arguments of another type.
 
     >>> raise Refuted("expected at most 1, found 3/2", {"x": fmpq(3, 2)})
     Traceback (most recent call last):
@@ -94,6 +103,14 @@ class Refuted(AssertionError):
         evidence: Evidence = Evidence.EXACT,
         certificate: Certificate | None = None,
     ) -> None:
+        for name, value, kind in (
+            ("the sentence", sentence, str),
+            ("the instance", instance, Mapping | None),
+            ("evidence", evidence, Evidence),
+            ("certificate", certificate, Certificate | None),
+        ):
+            if not isinstance(value, kind):
+                raise TypeError(f"Refuted: expected {name} to be {KINDS[name]}, found {value!r:.60}")
         super().__init__(sentence)
         self.sentence = sentence
         self.instance = instance

@@ -211,8 +211,8 @@ def _told(run: _Run, error: BaseException) -> list[str]:
         try:
             _prepare(run.item.config, path.parent)
             found.write(path)
-        except (OSError, ValueError) as reason:
-            lines.append(f"counterexample not saved: {reason}")
+        except Exception as reason:  # parts are what a test made of them: whatever they do, the other tests go on
+            lines.append(f"counterexample not saved: {str(reason) or type(reason).__name__}")
             continue
         _note(run, "counterexample", str(path))
         lines.append(f"counterexample: promptcert show {shlex.quote(_short(path, run.item.config))}")

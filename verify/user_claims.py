@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.errors import NoSuchExample
+from hypothesis.errors import NoSuchExample, Unsatisfiable
 
 from constructions.verdict import Evidence, Undecided, Verdict
 from verify.certificate import Certificate
@@ -30,9 +30,9 @@ def property_case(
     """A case by hypothesis: ``check`` is given what ``strategies`` draw, by name, and raises Refuted where the
     statement fails; the smallest such example is the counterexample.
 
-    If there is none among so many examples, ``prove`` makes the certificate; without it the case stays undecided, since
-    sampling proves nothing. The examples follow the seed of the audit. What else ``check`` raises is a mistake in it,
-    and ends the case.
+    If there is none among so many examples (fewer, where the strategies draw no more), ``prove`` makes the certificate;
+    without it the case stays undecided, since sampling proves nothing. The examples follow the seed of the audit. What
+    else ``check`` raises, or returns, is a mistake in it, and ends the case.
 
     >>> def check(n):
     ...     if n * n > 50:
@@ -42,28 +42,41 @@ def property_case(
         ...
     verify.counterexample.Refuted: expected n² ≤ 50, found n = 8
     >>> property_case("squares", {"n": st.integers(0, 7)}, check).check().summary
-    'no counterexample among 200 examples'
+    'no counterexample among 8 examples'
     """
     chosen = Settings() if settings is None else settings
     count = examples * (THOROUGH if chosen.thorough else 1)
 
     def attempt(arguments: Mapping[str, Any]) -> Refuted | None:
         try:
-            check(**arguments)
+            returned: object = check(**arguments)  # type: ignore[func-returns-value]
         except Refuted as found:
             return found
+        if returned is not None:
+            raise TypeError(
+                f"check: expected to return nothing and to raise Refuted, found that it returns {returned!r:.60}"
+            )
         return None
 
     def run() -> CaseResult:
+        tried = 0
+
+        def refuted(arguments: Mapping[str, Any]) -> bool:
+            nonlocal tried
+            tried += 1
+            return attempt(arguments) is not None
+
         try:
             drawn = smallest(
                 st.fixed_dictionaries(dict(strategies)),
-                lambda arguments: attempt(arguments) is not None,
+                refuted,
                 max_examples=count,
                 seed=chosen.seed,
             )
         except NoSuchExample:
-            return _proved(prove, f"no counterexample among {count} examples")
+            return _proved(prove, f"no counterexample among {tried} examples")
+        except Unsatisfiable:
+            raise Undecided("no example could be drawn: the strategies, with their filters, leave none") from None
         found = attempt(drawn)
         if found is None:
             raise Undecided("refuted, and not refuted when checked again with the same arguments")
@@ -76,5 +89,7 @@ def property_case(
 def _proved(prove: Callable[[], Certificate] | None, searched: str) -> CaseResult:
     if prove is None:
         return CaseResult(Verdict.UNDECIDED, Evidence.SAMPLED, searched)
-    certificate = prove()
+    certificate: object = prove()
+    if not isinstance(certificate, Certificate):
+        raise TypeError(f"prove: expected to return a Certificate, found {type(certificate).__name__}")
     return CaseResult(Verdict.PROVED, certificate.evidence, searched, certificate)

@@ -98,7 +98,7 @@ def test_show(path: Path, run: Callable[..., Any], run_json: Callable[..., Any])
         "data, example 0: X = [1, 0; 0, 1], y = (1, 1/3)",
         "x = 1/3",
         "deep = Z = [1, 0; 0, 1], word = a",
-        "confirmed by exact numbers, in the code that found it",
+        "confirmed by exact numbers, as the code that found it says",
         "found again by: pytest x",
         f"sha256 {sha256}",
     ):

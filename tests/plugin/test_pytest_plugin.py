@@ -421,6 +421,35 @@ def test_a_folder_that_cannot_be_written_does_not_hide_the_failure(suite: pytest
     result.stdout.fnmatch_lines(["counterexample not saved: *a counterexample holds exact parts; found float (0.5)"])
 
 
+def test_a_wrong_refutation_is_one_failed_test(suite: pytest.Pytester) -> None:
+    """Slips in what is raised, and parts that break when they are written: the session goes on."""
+    suite.makepyfile(
+        test_slips=HEAD
+        + """
+class Odd(dict):
+    def items(self):
+        raise ZeroDivisionError
+
+def test_evidence():
+    raise Refuted("no", {"x": 2}, evidence="sampled")
+
+def test_part():
+    raise Refuted("no", Odd())
+
+def test_good():
+    pass
+"""
+    )
+    result = suite.runpytest()
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E * TypeError: Refuted: expected evidence to be Evidence.EXACT, ENCLOSED or SAMPLED, found 'sampled'",
+            "counterexample not saved: ZeroDivisionError",
+        ]
+    )
+
+
 def test_hypothesis_recognises_a_test_that_is_listened_to() -> None:
     """Its database and its derandomised seeds go by the digest."""
 

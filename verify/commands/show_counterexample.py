@@ -15,8 +15,8 @@ from verify.kernel_process import ANSWERS, KernelAnswer, check_files, printable
 MAX_CHARACTERS = 600
 """Longer parts are told by their shape."""
 CONFIRMED = {
-    "exact": "by exact numbers, in the code that found it",
-    "enclosed": "by enclosures, in the code that found it",
+    "exact": "by exact numbers, as the code that found it says",
+    "enclosed": "by enclosures, as the code that found it says",
     "sampled": "not at all: a test failed on it, and how it computes is not known here",
 }
 

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from constructions.verdict import Evidence, Undecided, Verdict
 from verify.claims import CaseResult
 from verify.counterexample import Refuted
+from verify.strategies import smallest
 from verify.user_claims import property_case
 
 
@@ -34,6 +36,25 @@ def test_as_many_examples_are_told_as_were_tried() -> None:
         == f"no counterexample among {len(calls)} examples"
     )
     assert len(calls) == 30
+
+
+def test_examples_that_the_check_rejects_are_not_counted() -> None:
+    passed: list[int] = []
+
+    def check(n: int) -> None:
+        assume(n % 2)
+        passed.append(n)
+
+    assert run(check, st.integers(), examples=40).summary == f"no counterexample among {len(passed)} examples"
+
+
+@pytest.mark.parametrize("strategy", [st.just(1), st.nothing()], ids=["no such example", "unsatisfiable"])
+def test_a_search_within_the_check_that_finds_nothing_proves_nothing(strategy: st.SearchStrategy[int]) -> None:
+    def check(n: int) -> None:
+        smallest(strategy, lambda value: False, max_examples=3)
+
+    with pytest.raises(RuntimeError, match=r"check: (NoSuchExample|Unsatisfiable): "):
+        run(check, st.integers(), prove=lambda: pytest.fail("nothing is to be proved"))
 
 
 @pytest.mark.parametrize("returned", [False, True, 0, [], "x"])

@@ -73,14 +73,6 @@ class Counterexample:
         write_text(path, json.dumps(document, indent=1) + "\n")
 
 
-KINDS = {
-    "the sentence": "text",
-    "the instance": 'a mapping of names to parts, {"x": …}',
-    "evidence": "Evidence.EXACT, ENCLOSED or SAMPLED",
-    "certificate": "a Certificate",
-}
-
-
 class Refuted(AssertionError):
     """Raised by a check that has found a counterexample: in a test, in a case of a user's claim.
 
@@ -103,14 +95,14 @@ class Refuted(AssertionError):
         evidence: Evidence = Evidence.EXACT,
         certificate: Certificate | None = None,
     ) -> None:
-        for name, value, kind in (
-            ("the sentence", sentence, str),
-            ("the instance", instance, Mapping | None),
-            ("evidence", evidence, Evidence),
-            ("certificate", certificate, Certificate | None),
+        for value, kind, expected in (
+            (sentence, str, "the sentence to be text"),
+            (instance, Mapping | None, 'the instance to be a mapping of names to parts, {"x": …}'),
+            (evidence, Evidence, "evidence to be Evidence.EXACT, ENCLOSED or SAMPLED"),
+            (certificate, Certificate | None, "certificate to be a Certificate"),
         ):
             if not isinstance(value, kind):
-                raise TypeError(f"Refuted: expected {name} to be {KINDS[name]}, found {value!r:.60}")
+                raise TypeError(f"Refuted: expected {expected}, found {value!r:.60}")
         super().__init__(sentence)
         self.sentence = sentence
         self.instance = instance

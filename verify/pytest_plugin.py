@@ -204,11 +204,11 @@ def _told(run: _Run, error: BaseException) -> list[str]:
     again = _reproduce(run.item)
     lines = []
     for number, one in enumerate(_leaves(error), start=1):
-        found = _counterexample(run, one, again)
-        if found is None:
-            continue
         path = _folder(run.item.config) / "counterexamples" / f"{run.name}{'' if number == 1 else f'-{number}'}.json"
         try:
+            found = _counterexample(run, one, again)
+            if found is None:
+                continue
             _prepare(run.item.config, path.parent)
             found.write(path)
         except Exception as reason:  # parts are what a test made of them: whatever they do, the other tests go on

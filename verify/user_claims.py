@@ -52,6 +52,8 @@ def property_case(
             returned: object = check(**arguments)  # type: ignore[func-returns-value]
         except Refuted as found:
             return found
+        except (NoSuchExample, Unsatisfiable) as error:  # of a search of its own: says nothing about the one here
+            raise RuntimeError(f"check: {type(error).__name__}: {error}") from error
         if returned is not None:
             raise TypeError(
                 f"check: expected to return nothing and to raise Refuted, found that it returns {returned!r:.60}"
@@ -63,8 +65,9 @@ def property_case(
 
         def refuted(arguments: Mapping[str, Any]) -> bool:
             nonlocal tried
-            tried += 1
-            return attempt(arguments) is not None
+            found = attempt(arguments)
+            tried += 1  # not those that the check itself rejects, by hypothesis.assume
+            return found is not None
 
         try:
             drawn = smallest(

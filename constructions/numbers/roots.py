@@ -108,8 +108,8 @@ def _proved(increasing: Increasing, x: fmpq, start: fmpq) -> arb:
     value, slope = increasing(arb(x))
     width = x * fmpq(2) ** (10 - flint.ctx.prec)
     error = (2 * value.rad() / slope).mid()
-    if error > arb(width):
-        width = midpoint(error)
+    if error.is_finite():
+        width = max(width, midpoint(error))
     while width <= 4 * x:
         low, high = max(x - width, start), x + width
         left = increasing(arb(low))[0]

@@ -97,6 +97,7 @@ FALSE: dict[str, Callable[[arb], tuple[arb, arb]]] = {
     "never positive": lambda x: (-1 / (1 + x), arb(1)),
     "never negative": lambda x: (1 / x, arb(1)),
     "not a number": lambda x: (arb("nan"), arb(1)),
+    "known without end": lambda x: (x - arb(3) / 2 + arb(0, float("inf")), arb(1)),
     "wider than anything": lambda x: (arb(0, 1e300), arb(1)),
     "not a number to the right": lambda x: (arb("nan") if x > 1 else x - arb(3) / 2, arb(1)),
 }

@@ -436,16 +436,25 @@ def test_evidence():
 def test_part():
     raise Refuted("no", Odd())
 
+class Array:
+    def tolist(self):
+        raise IndexError
+
+@given(x=st.just(Array()))
+def test_argument(x):
+    raise Refuted("no")
+
 def test_good():
     pass
 """
     )
     result = suite.runpytest()
-    result.assert_outcomes(failed=2, passed=1)
+    result.assert_outcomes(failed=3, passed=1)
     result.stdout.fnmatch_lines(
         [
             "E * TypeError: Refuted: expected evidence to be Evidence.EXACT, ENCLOSED or SAMPLED, found 'sampled'",
             "counterexample not saved: ZeroDivisionError",
+            "counterexample not saved: IndexError",
         ]
     )
 

@@ -23,7 +23,8 @@ def smallest(
 ) -> T:
     """The example with ``condition`` that hypothesis ends with after shrinking: for one seed always the same one.
 
-    Raises hypothesis.errors.NoSuchExample when none of ``max_examples`` random ones has it.
+    Raises hypothesis.errors.NoSuchExample when none of ``max_examples`` random ones has it, and Unsatisfiable when the
+    strategy draws none at all.
 
     >>> from hypothesis import strategies as st
     >>> smallest(st.integers(), lambda n: n * n > 50)
